@@ -1,0 +1,1 @@
+"""Runs one turn: a question in, an answer out, both kept."""

@@ -1,0 +1,106 @@
+"""An app and its configuration: what a team writes down about an assistant."""
+
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from kaiwa.domain.message import JsonValue
+from kaiwa.domain.prompt import PromptMessage
+
+FieldKind = Literal[
+    "text-input", "paragraph", "select", "number", "checkbox", "json_object", "external_data_tool"
+]
+
+
+class ModelConfig(Struct, frozen=True):
+    """The model an app wants, in the words of its file."""
+
+    provider: str
+    name: str
+    mode: Literal["chat", "completion"] = "chat"
+    params: dict[str, JsonValue] = {}
+    stop: tuple[str, ...] = ()
+
+
+class FormField(Struct, frozen=True):
+    """One variable of the app's form."""
+
+    kind: FieldKind
+    variable: str
+    required: bool = False
+    default: JsonValue = None
+    max_length: int | None = None
+    options: tuple[str, ...] = ()
+
+
+class AppConfig(Struct, frozen=True):
+    """One immutable version of an app's configuration."""
+
+    model: ModelConfig
+    prompt_type: Literal["simple", "advanced"] = "simple"
+    pre_prompt: str = ""
+    chat_prompt: tuple[PromptMessage, ...] = ()
+    completion_prompt: str = ""
+    user_prefix: str = "Human"
+    assistant_prefix: str = "Assistant"
+    form: tuple[FormField, ...] = ()
+    raw_form: tuple[dict[str, JsonValue], ...] = ()
+    """`user_input_form` as the file has it; clients read it untouched."""
+    opening_statement: str | None = None
+    suggested_questions: tuple[str, ...] = ()
+    suggestions_enabled: bool = False
+    citations_enabled: bool = True
+    more_like_this_enabled: bool = False
+    blocking: bool = True
+    leaving: Literal["finish", "stop"] = "finish"
+    """What happens to an answer whose client has left."""
+    reasoning: Literal["answer", "hide"] = "answer"
+    """Whether the model's reasoning is part of the answer (in `<think>`) or kept apart."""
+    max_active_requests: int = 0
+    """Turns at once in this app; 0 is no limit of its own."""
+    origins: tuple[str, ...] = ()
+    """Browser origins that may use this app's keys; empty: as the server's setting says."""
+
+
+class Site(Struct, frozen=True):
+    """How the app presents itself."""
+
+    title: str = ""
+    description: str = ""
+    icon: str = "🤖"
+    icon_background: str = "#FFEAD5"
+    icon_type: str = "emoji"
+    default_language: str = "en-US"
+    copyright: str = ""
+    privacy_policy: str = ""
+    custom_disclaimer: str = ""
+    chat_color_theme: str = ""
+    chat_color_theme_inverted: bool = False
+    use_icon_as_answer_icon: bool = False
+
+
+class App(Struct, frozen=True):
+    """An app as it stands now; `config_id` is its current configuration."""
+
+    id: UUID
+    workspace_id: UUID
+    name: str
+    mode: Literal["chat", "agent-chat"]
+    site: Site
+    api_enabled: bool
+    config_id: UUID
+
+
+class AppDraft(Struct, frozen=True):
+    """An app read from a file, not yet stored."""
+
+    id: UUID | None
+    """The id its `kaiwa:` block asks for, if any."""
+    name: str
+    mode: Literal["chat", "agent-chat"]
+    site: Site
+    api_enabled: bool
+    config: AppConfig
+    source: str
+    """The text of the file."""

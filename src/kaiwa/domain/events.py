@@ -1,0 +1,76 @@
+"""What a model may say (deltas) and what a turn may say (events).
+
+Adding an event makes the type checker name every `match` that has to be extended.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from kaiwa.domain.message import Message
+from kaiwa.domain.usage import Usage
+
+
+class TextDelta(Struct, frozen=True):
+    """A piece of the answer, never empty; concatenated verbatim."""
+
+    text: str
+
+
+class ReasoningDelta(Struct, frozen=True):
+    """A piece of the model's reasoning that its provider sends apart from the text."""
+
+    text: str
+
+
+class ToolCallDelta(Struct, frozen=True):
+    """A piece of the call number `index`: `id` and `name` come first, `arguments` in pieces."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+class UsageDelta(Struct, frozen=True):
+    """Token counts of the round as the provider reports them; the last report counts."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta | UsageDelta
+
+
+class TurnOpened(Struct, frozen=True):
+    """The question is on disk; no frame of its own, but every later frame carries these."""
+
+    conversation_id: UUID
+    message_id: UUID
+    task_id: str
+    created_at: datetime
+
+
+class TurnText(Struct, frozen=True):
+    """A piece of the answer as the client is to hear it, never empty."""
+
+    text: str
+
+
+class TurnEnded(Struct, frozen=True):
+    """The answer is complete, or was stopped, and is on disk."""
+
+    message: Message
+    usage: Usage
+
+
+class TurnFailed(Struct, frozen=True):
+    """The turn ended without a whole answer; what was said is on disk."""
+
+    code: str
+    status: int
+    message: str
+
+
+TurnEvent = TurnOpened | TurnText | TurnEnded | TurnFailed

@@ -1,0 +1,70 @@
+"""A conversation, its messages, and what can be said about them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+Rating = Literal["like", "dislike"]
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+Inputs = dict[str, JsonValue]
+
+
+class Outcome(StrEnum):
+    """How a message stands; every one ends in exactly one of the last four."""
+
+    RUNNING = "running"
+    NORMAL = "normal"
+    STOPPED = "stopped"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def failed(self) -> bool:
+        """Whether clients see the status `error`."""
+        return self in (Outcome.ERROR, Outcome.INTERRUPTED)
+
+
+class Conversation(Struct, frozen=True):
+    """A thread of messages between one end user and one app."""
+
+    id: UUID
+    app_id: UUID
+    user_id: UUID
+    config_id: UUID
+    """The version of the app's configuration this conversation began with."""
+    name: str
+    inputs: Inputs
+    introduction: str
+    pinned: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class Message(Struct, frozen=True):
+    """One question and its answer."""
+
+    id: UUID
+    conversation_id: UUID
+    parent_id: UUID | None
+    position: int
+    """1 for the first message of the conversation; without gaps or repeats."""
+    inputs: Inputs
+    query: str
+    answer: str
+    reasoning: str
+    """Reasoning that the app keeps out of the answer; else empty."""
+    outcome: Outcome
+    error_code: str | None
+    error: str | None
+    created_at: datetime
+    rating: Rating | None = None
+
+
+class Exchange(Struct, frozen=True):
+    """An earlier question and its answer, as history."""
+
+    query: str
+    answer: str

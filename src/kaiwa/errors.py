@@ -1,0 +1,144 @@
+"""Every error Kaiwa raises on purpose, with the code and status its client sees.
+
+The docstring of a class is its default message. One handler in `api` renders them; on an open
+stream they become an `error` event.
+"""
+
+from typing import ClassVar
+
+
+class KaiwaError(Exception):
+    """Internal Server Error, please contact support."""
+
+    code: ClassVar[str] = "internal_server_error"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        params: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """`params` names the request field at fault; `retry_after` is in whole seconds."""
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.params = params
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+
+class Unauthorized(KaiwaError):
+    """Access token is invalid"""
+
+    code, status = "unauthorized", 401
+
+
+class Forbidden(KaiwaError):
+    """The app's API service has been disabled."""
+
+    code, status = "forbidden", 403
+
+
+class InvalidParam(KaiwaError):
+    """The request is not valid."""
+
+    code, status = "invalid_param", 400
+
+
+class BadRequest(KaiwaError):
+    """The browser (or proxy) sent a request that this server could not understand."""
+
+    code, status = "bad_request", 400
+
+
+class UnsupportedMediaType(KaiwaError):
+    """Did not attempt to load JSON data because the request Content-Type was not \
+'application/json'."""
+
+    code, status = "unsupported_media_type", 415
+
+
+class BodyTooLarge(KaiwaError):
+    """The data value transmitted exceeds the capacity limit."""
+
+    code, status = "request_entity_too_large", 413
+
+
+class NotFound(KaiwaError):
+    """The requested URL was not found on the server."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(KaiwaError):
+    """The method is not allowed for the requested URL."""
+
+    code, status = "method_not_allowed", 405
+
+
+class AppUnavailable(KaiwaError):
+    """App unavailable, please check your app configurations."""
+
+    code, status = "app_unavailable", 400
+
+
+class NotChatApp(KaiwaError):
+    """Please check if your app mode matches the right API route."""
+
+    code, status = "not_chat_app", 400
+
+
+class TooManyRequests(KaiwaError):
+    """Too many requests. Please try again later."""
+
+    code, status = "too_many_requests", 429
+
+
+class ServiceUnavailable(KaiwaError):
+    """The server is shutting down. Please try again in a moment."""
+
+    code, status = "service_unavailable", 503
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """The database cannot be written at the moment. Please try again later."""
+
+
+class ProviderNotInitialized(KaiwaError):
+    """No valid model provider credentials found. Please configure the model provider."""
+
+    code, status = "provider_not_initialize", 400
+
+
+class ProviderQuotaExceeded(KaiwaError):
+    """The quota of the model provider has been exhausted."""
+
+    code, status = "provider_quota_exceeded", 400
+
+
+class ModelNotSupported(KaiwaError):
+    """The model provider does not know this model."""
+
+    code, status = "model_currently_not_support", 400
+
+
+class CompletionFailed(KaiwaError):
+    """Completion request failed."""
+
+    code, status = "completion_request_error", 400
+
+
+class PromptTooLong(CompletionFailed):
+    """Query or prefix prompt is too long, you can reduce the prefix prompt, or shrink the max \
+token, or switch to a llm with a larger token limit size."""
+
+
+class Interrupted(CompletionFailed):
+    """The answer was interrupted; what was said until then is kept."""
+
+
+class OperatorError(Exception):
+    """Something the operator has to mend: a setting, a file, a port, a disk.
+
+    Its message is one plain sentence; the command line prints it and exits with 1.
+    """

@@ -1,0 +1,36 @@
+"""The seam between Kaiwa's queries and the engine that runs them.
+
+A unit is a plain function of a connection. It runs whole inside one transaction on the engine's own
+thread, so no transaction can be open while anything is awaited. A unit may be run twice (its
+batch failed, the server restarted): it must not touch anything but the connection.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """An open database, its schema at the newest version."""
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        """Run `unit` on a snapshot that holds everything committed before the call.
+
+        Raises `StoreUnavailable` when the engine cannot be reached; errors of `unit` pass through.
+        """
+        ...
+
+    async def write(self, unit: Callable[[Connection], T]) -> T:
+        """Run `unit` and commit; when this returns, what it wrote survives a crash.
+
+        Raises `StoreUnavailable` when it cannot be written (full disk, locked); errors of `unit`
+        pass through, and then nothing was written. A cancelled caller does not undo the unit.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let go of the files or connections."""
+        ...

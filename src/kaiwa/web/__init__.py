@@ -1,0 +1,1 @@
+"""The browser pages, a client of the API like any other."""
