@@ -1,5 +1,6 @@
 """An app and its configuration: what a team writes down about an assistant."""
 
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -104,3 +105,23 @@ class AppDraft(Struct, frozen=True):
     config: AppConfig
     source: str
     """The text of the file."""
+
+
+class ApiKey(Struct, frozen=True):
+    """A key as the operator sees it: its secret is kept as a hash alone."""
+
+    id: UUID
+    app_id: UUID
+    app_name: str
+    prefix: str
+    """The first characters of the secret, enough to tell keys apart."""
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Caller(Struct, frozen=True):
+    """Who asks: a valid key, its app, and the app's current configuration."""
+
+    key_id: UUID
+    app: App
+    config: AppConfig

@@ -2,11 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 
+from kaiwa.domain.usage import Usage
+
+T = TypeVar("T")
 Rating = Literal["like", "dislike"]
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 Inputs = dict[str, JsonValue]
@@ -68,3 +71,60 @@ class Exchange(Struct, frozen=True):
 
     query: str
     answer: str
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """One page of a longer list."""
+
+    items: list[T]
+    has_more: bool
+
+
+class Opening(Struct, frozen=True):
+    """What a turn writes before the model is asked."""
+
+    workspace_id: UUID
+    app_id: UUID
+    key_id: UUID | None
+    """The API key that asked; None at the operator's own terminal."""
+    user_id: UUID
+    """Used only when this end user is new."""
+    user: str
+    source: str
+    """Where the end user's name comes from: `api` or `terminal`."""
+    conversation_id: UUID
+    new: bool
+    """Whether the conversation begins with this message."""
+    name: str
+    introduction: str
+    config_id: UUID
+    """The configuration this turn runs with; a new conversation is bound to it."""
+    conversation_inputs: Inputs
+    """What the conversation keeps for its later turns."""
+    message_id: UUID
+    inputs: Inputs
+    query: str
+    owner: UUID
+    """The process that runs the turn."""
+    now: datetime
+
+
+class Draft(Struct, frozen=True):
+    """How far a running answer has come."""
+
+    message_id: UUID
+    answer: str
+    reasoning: str
+
+
+class Closing(Struct, frozen=True):
+    """How a message ended."""
+
+    message_id: UUID
+    answer: str
+    reasoning: str
+    outcome: Outcome
+    error_code: str | None
+    error: str | None
+    usage: Usage
+    now: datetime
