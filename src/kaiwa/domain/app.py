@@ -5,6 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwa.domain.message import JsonValue
 from kaiwa.domain.prompt import PromptMessage
@@ -125,3 +126,21 @@ class Caller(Struct, frozen=True):
     key_id: UUID
     app: App
     config: AppConfig
+
+
+def effective(pinned: AppConfig, current: AppConfig) -> AppConfig:
+    """What a turn runs with: its conversation's prompt, model and form; all else as it is now."""
+    return replace(
+        current,
+        model=pinned.model,
+        prompt_type=pinned.prompt_type,
+        pre_prompt=pinned.pre_prompt,
+        chat_prompt=pinned.chat_prompt,
+        completion_prompt=pinned.completion_prompt,
+        user_prefix=pinned.user_prefix,
+        assistant_prefix=pinned.assistant_prefix,
+        form=pinned.form,
+        raw_form=pinned.raw_form,
+        opening_statement=pinned.opening_statement,
+        suggested_questions=pinned.suggested_questions,
+    )

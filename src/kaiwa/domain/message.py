@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -11,7 +11,10 @@ from kaiwa.domain.usage import Usage
 
 T = TypeVar("T")
 Rating = Literal["like", "dislike"]
-JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+if TYPE_CHECKING:
+    JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+else:
+    JsonValue = object  # msgspec cannot decode into an alias that names itself
 Inputs = dict[str, JsonValue]
 
 

@@ -93,3 +93,8 @@ def _cost(tokens: int, unit_price: Decimal | None, price: Price | None) -> Decim
 
 def _total(prices: Sequence[Decimal]) -> Decimal:
     return sum(prices, Decimal(0))
+
+
+def plain(price: Decimal | None) -> str:
+    """In plain notation, never with an exponent; `0.0` when there is no price."""
+    return "0.0" if price is None else format(price, "f")

@@ -8,7 +8,7 @@ batch failed, the server restarted): it must not touch anything but the connecti
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 T = TypeVar("T")
 
@@ -34,3 +34,8 @@ class Database(Protocol):
     async def close(self) -> None:
         """Finish what was asked for, then let go of the files or connections."""
         ...
+
+
+async def check_alive(db: Database) -> None:
+    """Raises `StoreUnavailable` when the database does not answer."""
+    await db.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())

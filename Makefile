@@ -1,0 +1,47 @@
+# Everything a newcomer needs: `make serve` and `make test` set up what they use.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?= ./data
+
+RUN = .venv/bin
+
+.PHONY: serve install install-dev test check lock clean
+
+serve: install ## Install and serve on HOST:PORT, data in DATA
+	$(RUN)/kaiwa --data $(DATA) serve --host $(HOST) --port $(PORT)
+
+install: .venv/installed ## Make .venv from the lock file and install Kaiwa into it
+
+test: .venv/installed-dev ## Install and run every test
+	$(RUN)/pytest -n 2
+
+check: .venv/installed-dev ## Linters, types, import contracts
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/basedpyright
+	$(RUN)/lint-imports
+
+lock: ## Make the lock files anew (needs uv)
+	uv pip compile $(LOCK) pyproject.toml --group build -o requirements.lock
+	uv pip compile $(LOCK) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+LOCK = --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+	--no-emit-find-links --quiet
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Kaiwa needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python requirements.lock pyproject.toml
+	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean: ## Remove what make made; never the data
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,37 @@
+"""Who asks: the `Authorization` header → the caller's app, or a refusal."""
+
+import hashlib
+
+from kaiwa.api.site import ApiRequest
+from kaiwa.domain.app import Caller
+from kaiwa.errors import Forbidden, NotChatApp, Unauthorized
+from kaiwa.store.db import Database
+from kaiwa.store.keys import find_caller
+
+CHAT_MODES = ("chat", "agent-chat")
+
+
+async def authorise(request: ApiRequest, db: Database) -> Caller:
+    """The caller of a valid key.
+
+    Raises `Unauthorized`, or `Forbidden` when the app is gone, its API is off, or it does not
+    admit the browser's origin; `NotChatApp` when it is no chat app.
+    """
+    caller = await find_caller(db, _digest(request.headers.get("authorization", "")))
+    if caller is None:
+        raise Unauthorized
+    origin = request.headers.get("origin")
+    if origin and caller.config.origins and origin not in caller.config.origins:
+        raise Forbidden("This app's key may not be used from this origin.")
+    if caller.app.mode not in CHAT_MODES:
+        raise NotChatApp
+    return caller
+
+
+def _digest(header: str) -> bytes:
+    scheme, _, token = header.partition(" ")
+    if not token:
+        raise Unauthorized("Authorization header must be provided and start with 'Bearer'")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("Authorization scheme must be 'Bearer'")
+    return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()

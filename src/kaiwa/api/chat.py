@@ -1,0 +1,117 @@
+"""Ask, and stop the answer."""
+
+import secrets
+from typing import cast
+from uuid import UUID
+
+import anyio
+from litestar import Response
+from litestar.types import ASGIApp
+
+from kaiwa.api import wire
+from kaiwa.api.auth import authorise
+from kaiwa.api.body import (
+    Body,
+    read_choice,
+    read_inputs,
+    read_json,
+    read_query,
+    read_uuid,
+    required_user,
+)
+from kaiwa.api.site import ApiRequest, Site, site_of
+from kaiwa.api.sse import EventStream
+from kaiwa.chat.running import Live
+from kaiwa.chat.turn import Order, check_order, start_turn
+from kaiwa.domain.app import Caller
+from kaiwa.errors import InvalidParam
+
+
+async def post_chat_message(request: ApiRequest) -> ASGIApp:
+    """Send a question; the answer comes as a stream or, `blocking`, as one JSON object."""
+    site = site_of(request)
+    caller = await authorise(request, site.db)
+    body = await read_json(request)
+    order, blocking = read_order(body, caller)
+    site.context.running.admit(caller.app.id, caller.config.max_active_requests)
+    if blocking and not caller.config.blocking:
+        raise InvalidParam("This app does not support blocking mode")
+    ready = await check_order(order, site.context)
+    if blocking:
+        live = start_turn(ready, site.context, _deaf)
+        return cast(ASGIApp, await _whole_answer(request, site, live, caller.app.mode))
+    stream = EventStream(
+        order.task_id, site.context.running, site.settings.ping, site.settings.patience
+    )
+    live = stream.live = start_turn(ready, site.context, stream.emit)
+    if live.seated.is_set():
+        await _begun(live, stream)
+    return stream
+
+
+async def post_stop(request: ApiRequest, task_id: str) -> Response[wire.Success]:
+    """Stop an answer; what was said is kept. Succeeds whether or not there is such a task."""
+    site = site_of(request)
+    caller = await authorise(request, site.db)
+    user = required_user(await read_json(request))
+    site.context.running.stop(task_id, caller.app.id, user)
+    return Response(wire.Success())
+
+
+def read_order(body: Body, caller: Caller) -> tuple[Order, bool]:
+    """What is asked for, and whether as one whole answer."""
+    user = required_user(body)
+    inputs = read_inputs(body)
+    query = read_query(body)
+    blocking = True
+    if "response_mode" in body:
+        mode = read_choice(body["response_mode"], ("blocking", "streaming"), "response_mode")
+        blocking = mode == "blocking"
+    return Order(
+        app=caller.app,
+        config=caller.config,
+        key_id=caller.key_id,
+        user=user,
+        source="api",
+        query=query,
+        inputs=inputs,
+        conversation_id=read_uuid(body.get("conversation_id"), "conversation_id"),
+        auto_name=bool(body.get("auto_generate_name", True)),
+        task_id=str(UUID(bytes=secrets.token_bytes(16), version=4)),
+    ), blocking
+
+
+async def _deaf(events: object) -> None:
+    """A blocking client hears the whole answer at the end."""
+
+
+async def _begun(live: Live, stream: EventStream) -> None:
+    """Wait until the question is on disk, so that a refusal keeps its status."""
+    try:
+        await live.begun.wait()
+        if live.refusal:
+            raise live.refusal
+    except BaseException:
+        stream.leave()
+        raise
+
+
+async def _whole_answer(
+    request: ApiRequest, site: Site, live: Live, mode: str
+) -> Response[wire.Answered]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_notice_leaving, request, site, live)
+        await live.ended.wait()
+        tasks.cancel_scope.cancel()
+    if live.refusal:
+        raise live.refusal
+    if live.failure:
+        raise live.failure
+    assert live.message
+    return Response(wire.answered(live.message, live.usage, live.task_id, mode))
+
+
+async def _notice_leaving(request: ApiRequest, site: Site, live: Live) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    site.context.running.leave(live)

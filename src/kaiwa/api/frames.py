@@ -1,0 +1,59 @@
+"""Turn events → server-sent frames, byte for byte.
+
+A data frame is `data: `, one line of ASCII JSON and a blank line. What is the same in every text
+frame of a turn is built once; per token only the text is escaped and spliced in.
+"""
+
+from collections.abc import Sequence
+from json import dumps
+from json.encoder import encode_basestring_ascii
+
+from msgspec import to_builtins
+
+from kaiwa.api.wire import metadata
+from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed, TurnOpened, TurnText
+
+PING = b"event: ping\n\n"
+
+
+class Frames:
+    """The frames of one turn; `TurnOpened` must come first, unless the turn is refused."""
+
+    def __init__(self, task_id: str) -> None:
+        self._common: dict[str, object] = {"task_id": task_id}
+        self._id = ""
+        self._before_text = ""
+        self._after_text = ""
+
+    def encode(self, events: Sequence[TurnEvent]) -> bytes:
+        """One frame per event, in order; `TurnOpened` has none."""
+        frames: list[str] = []
+        for event in events:
+            match event:
+                case TurnText(text):
+                    escaped = encode_basestring_ascii(text)
+                    frames.append(f"{self._before_text}{escaped}{self._after_text}")
+                case TurnOpened():
+                    self._open(event)
+                case TurnEnded():
+                    body = to_builtins(metadata(event.usage))
+                    frames.append(
+                        self._frame("message_end", id=self._id, metadata=body, files=None)
+                    )
+                case TurnFailed(code, status, message):
+                    frames.append(self._frame("error", code=code, status=status, message=message))
+        return "".join(frames).encode("ascii")
+
+    def _open(self, event: TurnOpened) -> None:
+        self._id = str(event.message_id)
+        self._common = {
+            "conversation_id": str(event.conversation_id),
+            "message_id": self._id,
+            "created_at": int(event.created_at.timestamp()),
+            "task_id": event.task_id,
+        }
+        whole = self._frame("message", id=self._id, answer="\0", from_variable_selector=None)
+        self._before_text, self._after_text = whole.split('"\\u0000"')
+
+    def _frame(self, event: str, **own: object) -> str:
+        return f"data: {dumps({'event': event, **self._common, **own})}\n\n"

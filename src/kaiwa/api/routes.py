@@ -1,0 +1,169 @@
+"""Every URL, on one page. The router, the OpenAPI document and tests are made from this table."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from kaiwa import errors
+from kaiwa.api import app_info, chat, conversations, messages, requests, wire
+
+
+class Route(Struct, frozen=True):
+    """One URL; `{name}` in the path is a parameter of that name."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    handler: Callable[..., object]
+    answer: type[Struct]
+    body: type[Struct] | None = None
+    body_required: bool = True
+    query: dict[str, str] = {}
+    """Query parameters with what they mean; a leading `*` marks a required one."""
+    streams: bool = False
+    """Whether it can answer with server-sent events."""
+    key: bool = True
+    """Whether it wants an app's key."""
+    raises: tuple[type[errors.KaiwaError], ...] = ()
+
+
+_USER = "The end user, as your app names it; without one, the shared user `DEFAULT-USER`."
+_MODEL_ERRORS = (
+    errors.ProviderNotInitialized,
+    errors.ProviderQuotaExceeded,
+    errors.ModelNotSupported,
+    errors.CompletionFailed,
+)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST",
+        "/v1/chat-messages",
+        chat.post_chat_message,
+        wire.Answered,
+        body=requests.ChatMessageRequest,
+        streams=True,
+        raises=(
+            errors.InvalidParam,
+            errors.AppUnavailable,
+            errors.NotFound,
+            *_MODEL_ERRORS,
+            errors.TooManyRequests,
+            errors.ServiceUnavailable,
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/chat-messages/{task_id}/stop",
+        chat.post_stop,
+        wire.Success,
+        body=requests.UserRequest,
+        raises=(errors.InvalidParam,),
+    ),
+    Route(
+        "GET",
+        "/v1/messages",
+        messages.get_messages,
+        wire.MessagePage,
+        query={
+            "*conversation_id": "The conversation.",
+            "user": _USER,
+            "first_id": "The first message of the page before; its older neighbours follow.",
+            "limit": "Rows of the page: 1 to 100, 20 unless told.",
+        },
+        raises=(errors.InvalidParam, errors.NotFound),
+    ),
+    Route(
+        "POST",
+        "/v1/messages/{message_id}/feedbacks",
+        messages.post_feedback,
+        wire.Success,
+        body=requests.FeedbackRequest,
+        raises=(errors.InvalidParam, errors.NotFound),
+    ),
+    Route(
+        "GET",
+        "/v1/messages/{message_id}/suggested",
+        messages.get_suggested,
+        wire.Suggestions,
+        query={"*user": "The end user, as your app names it."},
+        raises=(errors.InvalidParam, errors.BadRequest, errors.NotFound),
+    ),
+    Route(
+        "GET",
+        "/v1/conversations",
+        conversations.get_conversations,
+        wire.ConversationPage,
+        query={
+            "user": _USER,
+            "last_id": "The last conversation of the page before.",
+            "limit": "Rows of the page: 1 to 100, 20 unless told.",
+            "pinned": "`true` for pinned ones alone, `false` for the others.",
+            "sort_by": "`created_at`, `-created_at`, `updated_at` or `-updated_at` (the default).",
+        },
+        raises=(errors.InvalidParam, errors.NotFound),
+    ),
+    Route(
+        "DELETE",
+        "/v1/conversations/{conversation_id}",
+        conversations.delete_conversation,
+        wire.Success,
+        body=requests.OptionalUserRequest,
+        body_required=False,
+        raises=(errors.NotFound,),
+    ),
+    Route(
+        "POST",
+        "/v1/conversations/{conversation_id}/name",
+        conversations.post_name,
+        wire.RenamedBody,
+        body=requests.NameRequest,
+        raises=(errors.InvalidParam, errors.NotFound),
+    ),
+    Route(
+        "PATCH",
+        "/v1/conversations/{conversation_id}/pin",
+        conversations.patch_pin,
+        wire.RenamedBody,
+        body=requests.OptionalUserRequest,
+        body_required=False,
+        raises=(errors.NotFound,),
+    ),
+    Route(
+        "PATCH",
+        "/v1/conversations/{conversation_id}/unpin",
+        conversations.patch_unpin,
+        wire.RenamedBody,
+        body=requests.OptionalUserRequest,
+        body_required=False,
+        raises=(errors.NotFound,),
+    ),
+    Route("GET", "/v1/parameters", app_info.get_parameters, wire.Parameters),
+    Route("GET", "/v1/meta", app_info.get_meta, wire.Meta),
+    Route("GET", "/v1/info", app_info.get_info, wire.Info),
+    Route("GET", "/v1/site", app_info.get_site, wire.SiteBody),
+    Route("GET", "/v1/", app_info.get_welcome, wire.Welcome, key=False),
+    Route("GET", "/healthz", app_info.get_healthz, wire.Health, key=False),
+    Route(
+        "GET",
+        "/readyz",
+        app_info.get_readyz,
+        wire.Health,
+        key=False,
+        raises=(errors.ServiceUnavailable,),
+    ),
+)
+
+
+def handlers() -> list[HTTPRouteHandler]:
+    """The table as the web framework wants it."""
+    return [
+        HTTPRouteHandler(
+            route.path.replace("}", ":str}"),
+            http_method=route.method,
+            status_code=200,
+            include_in_schema=False,
+        )(route.handler)
+        for route in ROUTES
+    ]

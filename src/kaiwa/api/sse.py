@@ -1,0 +1,100 @@
+"""EventStream: one client's end of a turn, as an ASGI app.
+
+A turn outlives its socket: `emit` to a client that has left does nothing. Ping and `emit` share one
+lock; what a cut kept from being sent goes out with the next write.
+"""
+
+from collections.abc import Sequence
+
+import anyio
+from litestar.types import Receive, Scope, Send
+
+from kaiwa.api.frames import PING, Frames
+from kaiwa.chat.running import Live, Running
+from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream:
+    """Streams a turn's events; its `emit` is handed to the turn."""
+
+    def __init__(self, task_id: str, running: Running, ping: float, patience: float) -> None:
+        """`ping` and `patience` in seconds: between pings, and what one write may take."""
+        self.live: Live | None = None
+        """Set before the stream is served."""
+        self._running = running
+        self._ping = ping
+        self._patience = patience
+        self._frames = Frames(task_id)
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._unsent = b""
+        self._send: Send | None = None
+        self._started = anyio.Event()
+        self._left = False
+        self._over = False
+        self._attending = anyio.CancelScope()
+
+    async def emit(self, events: Sequence[TurnEvent]) -> None:
+        """Send the events' frames in one write; waits until the client can take them."""
+        if self._left:
+            return
+        self._unsent += self._frames.encode(events)
+        if self._send is None:
+            await self._started.wait()
+        if self._unsent:
+            await self._write()
+        if isinstance(events[-1], TurnEnded | TurnFailed):
+            self._over = True
+            self._attending.cancel()
+
+    def leave(self) -> None:
+        """The client has gone, or is never going to be served."""
+        if not self._left:
+            self._left = True
+            self._started.set()
+            self._attending.cancel()
+            if self.live:
+                self._running.leave(self.live)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream until the turn has ended or the client has left."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            self._send = send
+            self._started.set()
+            with self._attending:
+                await self._attend(receive)
+            if not self._left:
+                await send({"type": "http.response.body", "body": self._unsent, "more_body": False})
+        finally:
+            self.leave()
+
+    async def _attend(self, receive: Receive) -> None:
+        """Notice when the client leaves; show it every few seconds that we have not."""
+        while not self._over and not (self.live and self.live.ended.is_set()):
+            with anyio.move_on_after(self._ping):
+                if (await receive())["type"] == "http.disconnect":
+                    self.leave()
+                continue
+            self._unsent += PING
+            await self._write()
+
+    async def _write(self) -> None:
+        with anyio.move_on_after(self._patience) as limit:
+            async with self._lock:
+                body, self._unsent = self._unsent, b""
+                if body and self._send:
+                    try:
+                        await self._send(
+                            {"type": "http.response.body", "body": body, "more_body": True}
+                        )
+                    except BaseException:
+                        self._unsent = body + self._unsent
+                        raise
+        if limit.cancelled_caught:
+            self.leave()

@@ -1,0 +1,380 @@
+"""Our words → the contract's words, for everything that is answered as JSON.
+
+The order of the fields is the order on the wire.
+"""
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from kaiwa.domain.app import App, AppConfig
+from kaiwa.domain.message import Conversation, Message, Page
+from kaiwa.domain.usage import Usage, plain
+from kaiwa.errors import KaiwaError
+
+NO_PARENT = "00000000-0000-0000-0000-000000000000"
+
+
+class ErrorBody(Struct, frozen=True):
+    """Any refusal; `params` names the field at fault when a single one is."""
+
+    code: str
+    message: str
+    status: int
+    params: str | UnsetType = UNSET
+
+
+class Success(Struct, frozen=True):
+    """Done."""
+
+    result: Literal["success"] = "success"
+
+
+class UsageBody(Struct, frozen=True):
+    """Tokens, exact prices as strings, seconds. `estimated` when the counts are ours."""
+
+    prompt_tokens: int
+    prompt_unit_price: str
+    prompt_price_unit: str
+    prompt_price: str
+    completion_tokens: int
+    completion_unit_price: str
+    completion_price_unit: str
+    completion_price: str
+    total_tokens: int
+    total_price: str
+    currency: str
+    latency: float
+    estimated: bool | UnsetType = UNSET
+
+
+class Metadata(Struct, frozen=True):
+    """What stands beside an answer."""
+
+    usage: UsageBody
+    retriever_resources: list[dict[str, Any]]
+    annotation_reply: dict[str, Any] | None
+
+
+class Answered(Struct, frozen=True):
+    """A whole answer."""
+
+    event: Literal["message"]
+    task_id: str
+    id: str
+    message_id: str
+    conversation_id: str
+    mode: str
+    answer: str
+    metadata: Metadata
+    created_at: int
+
+
+class FeedbackBody(Struct, frozen=True):
+    """The end user's rating."""
+
+    rating: Literal["like", "dislike"]
+
+
+class MessageBody(Struct, frozen=True):
+    """A question and its answer; `outcome` tells `stopped` and `interrupted` from `normal`."""
+
+    id: str
+    conversation_id: str
+    parent_message_id: str
+    inputs: dict[str, Any]
+    query: str
+    answer: str
+    message_files: list[Any]
+    feedback: FeedbackBody | None
+    retriever_resources: list[Any]
+    created_at: int
+    agent_thoughts: list[Any]
+    status: Literal["normal", "error"]
+    error: str | None
+    outcome: str
+
+
+class MessagePage(Struct, frozen=True):
+    """Messages, oldest first."""
+
+    limit: int
+    has_more: bool
+    data: list[MessageBody]
+
+
+class ConversationBody(Struct, frozen=True):
+    """A conversation; times in Unix seconds."""
+
+    id: str
+    name: str
+    inputs: dict[str, Any]
+    status: Literal["normal"]
+    introduction: str
+    created_at: int
+    updated_at: int
+    pinned: bool
+
+
+class RenamedBody(ConversationBody, frozen=True):
+    """A conversation after a change to it."""
+
+    result: Literal["success"] = "success"
+
+
+class ConversationPage(Struct, frozen=True):
+    """Conversations in the order asked for."""
+
+    limit: int
+    has_more: bool
+    data: list[ConversationBody]
+
+
+class Suggestions(Struct, frozen=True):
+    """What the person may want to ask next."""
+
+    result: Literal["success"]
+    data: list[str]
+
+
+class Switch(Struct, frozen=True):
+    """Whether a feature is on."""
+
+    enabled: bool
+
+
+class SpeechSwitch(Struct, frozen=True):
+    """Whether answers are spoken, and how."""
+
+    enabled: bool = False
+    voice: str = ""
+    language: str = ""
+    autoPlay: Literal["enabled", "disabled"] = "disabled"
+
+
+class ModerationSwitch(Struct, frozen=True):
+    """Whether moderation is on; never its keywords."""
+
+    enabled: bool = False
+    type: str = ""
+    configs: list[Any] = []
+
+
+class ImageUpload(Struct, frozen=True):
+    """How pictures may be sent."""
+
+    enabled: bool = False
+    number_limits: int = 3
+    detail: str = "high"
+    transfer_methods: tuple[str, ...] = ("remote_url", "local_file")
+
+
+class FileUpload(Struct, frozen=True):
+    """How files may be sent."""
+
+    image: ImageUpload = ImageUpload()
+
+
+class SystemParameters(Struct, frozen=True):
+    """Sizes in megabytes, and a count."""
+
+    image_file_size_limit: int = 10
+    video_file_size_limit: int = 100
+    audio_file_size_limit: int = 50
+    file_size_limit: int = 15
+    workflow_file_upload_limit: int = 10
+
+
+class Parameters(Struct, frozen=True):
+    """What a client needs to draw the app."""
+
+    opening_statement: str
+    suggested_questions: list[str]
+    suggested_questions_after_answer: Switch
+    speech_to_text: Switch
+    text_to_speech: SpeechSwitch
+    retriever_resource: Switch
+    annotation_reply: Switch
+    more_like_this: Switch
+    user_input_form: list[dict[str, Any]]
+    sensitive_word_avoidance: ModerationSwitch
+    file_upload: FileUpload
+    system_parameters: SystemParameters
+    introduction: str
+
+
+class Meta(Struct, frozen=True):
+    """Icons of the app's tools by tool name."""
+
+    tool_icons: dict[str, Any]
+
+
+class Info(Struct, frozen=True):
+    """The app in a few words."""
+
+    name: str
+    description: str
+    tags: list[str]
+    mode: str
+    author_name: str
+
+
+class SiteBody(Struct, frozen=True):
+    """How the app presents itself on a page."""
+
+    title: str
+    chat_color_theme: str
+    chat_color_theme_inverted: bool
+    icon_type: str
+    icon: str
+    icon_background: str
+    icon_url: str | None
+    description: str
+    copyright: str
+    privacy_policy: str
+    custom_disclaimer: str
+    default_language: str
+    show_workflow_steps: bool
+    use_icon_as_answer_icon: bool
+
+
+class Welcome(Struct, frozen=True):
+    """Where one has arrived."""
+
+    welcome: str
+    api_version: str
+    server_version: str
+
+
+class Health(Struct, frozen=True):
+    """How the server is."""
+
+    status: str
+
+
+def error_body(error: KaiwaError) -> ErrorBody:
+    return ErrorBody(error.code, error.message, error.status, error.params or UNSET)
+
+
+def usage_body(usage: Usage) -> UsageBody:
+    price = usage.price
+    return UsageBody(
+        prompt_tokens=usage.prompt_tokens,
+        prompt_unit_price=plain(price.prompt) if price else "0.0",
+        prompt_price_unit=plain(price.unit) if price else "0.0",
+        prompt_price=plain(usage.prompt_price) if price else "0.0",
+        completion_tokens=usage.completion_tokens,
+        completion_unit_price=plain(price.completion) if price else "0.0",
+        completion_price_unit=plain(price.unit) if price else "0.0",
+        completion_price=plain(usage.completion_price) if price else "0.0",
+        total_tokens=usage.total_tokens,
+        total_price=plain(usage.total_price) if price else "0.0",
+        currency=price.currency if price else "USD",
+        latency=usage.latency,
+        estimated=True if usage.estimated else UNSET,
+    )
+
+
+def metadata(usage: Usage) -> Metadata:
+    return Metadata(usage_body(usage), [], None)
+
+
+def answered(message: Message, usage: Usage, task_id: str, mode: str) -> Answered:
+    return Answered(
+        event="message",
+        task_id=task_id,
+        id=str(message.id),
+        message_id=str(message.id),
+        conversation_id=str(message.conversation_id),
+        mode=mode,
+        answer=message.answer,
+        metadata=metadata(usage),
+        created_at=int(message.created_at.timestamp()),
+    )
+
+
+def message_body(message: Message) -> MessageBody:
+    return MessageBody(
+        id=str(message.id),
+        conversation_id=str(message.conversation_id),
+        parent_message_id=str(message.parent_id) if message.parent_id else NO_PARENT,
+        inputs=message.inputs,
+        query=message.query,
+        answer=message.answer,
+        message_files=[],
+        feedback=FeedbackBody(message.rating) if message.rating else None,
+        retriever_resources=[],
+        created_at=int(message.created_at.timestamp()),
+        agent_thoughts=[],
+        status="error" if message.outcome.failed else "normal",
+        error=message.error,
+        outcome=message.outcome,
+    )
+
+
+def message_page(page: Page[Message], limit: int) -> MessagePage:
+    return MessagePage(limit, page.has_more, [message_body(m) for m in page.items])
+
+
+def conversation_body(conversation: Conversation) -> ConversationBody:
+    return ConversationBody(
+        id=str(conversation.id),
+        name=conversation.name,
+        inputs=conversation.inputs,
+        status="normal",
+        introduction=conversation.introduction,
+        created_at=int(conversation.created_at.timestamp()),
+        updated_at=int(conversation.updated_at.timestamp()),
+        pinned=conversation.pinned,
+    )
+
+
+def renamed_body(conversation: Conversation) -> RenamedBody:
+    body = conversation_body(conversation)
+    return RenamedBody(*(getattr(body, name) for name in body.__struct_fields__))
+
+
+def conversation_page(page: Page[Conversation], limit: int) -> ConversationPage:
+    return ConversationPage(limit, page.has_more, [conversation_body(c) for c in page.items])
+
+
+def parameters(config: AppConfig) -> Parameters:
+    return Parameters(
+        opening_statement=config.opening_statement or "",
+        suggested_questions=list(config.suggested_questions),
+        suggested_questions_after_answer=Switch(config.suggestions_enabled),
+        speech_to_text=Switch(False),
+        text_to_speech=SpeechSwitch(),
+        retriever_resource=Switch(config.citations_enabled),
+        annotation_reply=Switch(False),
+        more_like_this=Switch(config.more_like_this_enabled),
+        user_input_form=list(config.raw_form),
+        sensitive_word_avoidance=ModerationSwitch(),
+        file_upload=FileUpload(),
+        system_parameters=SystemParameters(),
+        introduction=config.opening_statement or "",
+    )
+
+
+def info(app: App) -> Info:
+    return Info(app.name, app.site.description, [], app.mode, "")
+
+
+def site_body(app: App) -> SiteBody:
+    site = app.site
+    return SiteBody(
+        title=site.title or app.name,
+        chat_color_theme=site.chat_color_theme,
+        chat_color_theme_inverted=site.chat_color_theme_inverted,
+        icon_type=site.icon_type,
+        icon=site.icon,
+        icon_background=site.icon_background,
+        icon_url=None,
+        description=site.description,
+        copyright=site.copyright,
+        privacy_policy=site.privacy_policy,
+        custom_disclaimer=site.custom_disclaimer,
+        default_language=site.default_language,
+        show_workflow_steps=False,
+        use_icon_as_answer_icon=site.use_icon_as_answer_icon,
+    )

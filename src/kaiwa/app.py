@@ -1,0 +1,182 @@
+"""Where the parts meet: opens and closes everything, in order."""
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from uuid import UUID
+
+import anyio
+import uuid_utils.compat
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from kaiwa.api import faults, openapi, routes
+from kaiwa.api.headers import StampResponses
+from kaiwa.api.site import ApiSettings, Site
+from kaiwa.chat.running import Running, TurnLimits
+from kaiwa.chat.turn import Context
+from kaiwa.domain.app import AppConfig
+from kaiwa.domain.message import Draft
+from kaiwa.errors import OperatorError
+from kaiwa.ports import Kit
+from kaiwa.providers.catalog import Catalog, price_per_million
+from kaiwa.providers.http import Operator
+from kaiwa.settings import Settings
+from kaiwa.store.db import Database
+from kaiwa.store.messages import beat, checkpoint_messages
+from kaiwa.store.sqlite import open_sqlite
+from kaiwa.web import pages
+from kaiwa.worker import UpkeepSettings, keep_up
+
+logger = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The time, aware and UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> UUID:
+    """A fresh UUIDv7."""
+    return uuid_utils.compat.uuid7()
+
+
+def data_folder(settings: Settings) -> Path:
+    """The data folder, made when it is missing. Raises `OperatorError`."""
+    folder = Path(settings.data).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(
+            f"The data folder {folder} cannot be made: {error.strerror}."
+        ) from error
+    return folder
+
+
+async def open_database(settings: Settings) -> Database:
+    """The database of this installation, at the newest schema. Raises `OperatorError`."""
+    return await open_sqlite(data_folder(settings) / "kaiwa.db")
+
+
+class House:
+    """Everything that is open while Kaiwa runs; an async context manager."""
+
+    context: Context
+    catalog: Catalog
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> "House":
+        try:
+            await self._enter()
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def _enter(self) -> None:
+        settings = self.settings
+        owner = new_id()
+        db = await open_database(settings)
+        self._open.push_async_callback(db.close)
+        http = Operator(settings.connect_timeout)
+        self._open.push_async_callback(http.close)
+        self.catalog = _catalog(settings, http)
+        upkeep = await self._open.enter_async_context(anyio.create_task_group())
+        self._open.callback(upkeep.cancel_scope.cancel)
+        upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings))
+
+        async def save(drafts: Sequence[Draft]) -> None:
+            await checkpoint_messages(db, drafts, now())
+
+        async def show_alive() -> None:
+            await beat(db, owner, now())
+
+        running = Running(_turn_limits(settings), save, show_alive)
+        await self._open.enter_async_context(running)
+        self.context = Context(db, now, new_id, owner, running, self.kit_for)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._open.aclose()
+
+    async def kit_for(self, config: AppConfig) -> Kit:
+        """The ports for one turn with this configuration. Raises `ProviderNotInitialized`."""
+        model = await self.catalog.choose(config.model.provider, config.model.name)
+        side = model
+        if self.settings.default_model:
+            side = await self.catalog.choose_default()
+        return Kit(model, side)
+
+
+def build(house: House) -> ASGIApp:
+    """The ASGI app of an open house."""
+    settings = house.settings
+    app = Litestar(
+        route_handlers=[*routes.handlers(), openapi.handler(), *pages.handlers()],
+        exception_handlers=faults.handlers(),
+        cors_config=CORSConfig(
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"],
+            allow_headers=["Content-Type", "Authorization", "X-App-Code"],
+            expose_headers=["X-Version", "X-Request-Id", "Retry-After"],
+        ),
+        openapi_config=None,
+        request_max_body_size=settings.body_limit,
+        state=State({"site": Site(house.context, _api_settings(settings))}),
+        logging_config=None,
+    )
+    return StampResponses(app)
+
+
+def _api_settings(settings: Settings) -> ApiSettings:
+    return ApiSettings(
+        ping=settings.ping_interval,
+        patience=settings.write_timeout,
+    )
+
+
+def _turn_limits(settings: Settings) -> TurnLimits:
+    return TurnLimits(
+        first_token=settings.first_token_timeout,
+        between_tokens=settings.token_timeout,
+        turn=settings.turn_timeout,
+        waiting=settings.waiting_questions,
+        wait=settings.waiting_timeout,
+        checkpoint=settings.checkpoint_interval,
+        beat=min(5.0, settings.abandoned_after / 4),
+    )
+
+
+def _upkeep_settings(settings: Settings) -> UpkeepSettings:
+    return UpkeepSettings(settings.abandoned_after, settings.purge_after_days)
+
+
+def _catalog(settings: Settings, http: Operator) -> Catalog:
+    try:
+        prices = {
+            name: price_per_million(price.prompt, price.completion, price.currency)
+            for name, price in settings.prices.items()
+        }
+    except ArithmeticError as error:
+        raise OperatorError("A price in the settings is not a decimal number.") from error
+    return Catalog(
+        http,
+        settings.providers,
+        os.environ,
+        settings.default_model,
+        prices,
+        settings.context_sizes,
+    )

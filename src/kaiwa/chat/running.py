@@ -1,0 +1,282 @@
+"""The turns that are alive in this process: who runs, who waits, who listens, who is stopped.
+
+A turn is a task of this room's task group, never of a request: a server that cancels its requests
+cannot take an answer with it. One ticker looks after them all: it checks their time limits and
+saves how far their answers have come.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import Enum
+from types import TracebackType
+from uuid import UUID
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import Struct
+
+from kaiwa.domain.answer import Answer
+from kaiwa.domain.message import Draft, Message
+from kaiwa.domain.usage import Usage
+from kaiwa.errors import KaiwaError, ServiceUnavailable, TooManyRequests
+
+logger = logging.getLogger(__name__)
+
+
+class Cut(Enum):
+    """Why a turn was cut short."""
+
+    STOPPED = "the end user stopped it"
+    LEFT = "nobody listens any more"
+    TURN_LIMIT = "the turn took too long"
+    FIRST_TOKEN = "the model did not begin to answer"
+    BETWEEN_TOKENS = "the model fell silent"
+    SHUTDOWN = "the server is shutting down"
+
+
+class TurnLimits(Struct, frozen=True):
+    """Bounds of a turn; times in seconds."""
+
+    first_token: float = 180
+    between_tokens: float = 60
+    turn: float = 1200
+    waiting: int = 8
+    """How many questions may wait for their turn in one conversation."""
+    wait: float = 60
+    checkpoint: float = 0.5
+    beat: float = 5
+
+
+class Live:
+    """One turn while it lives."""
+
+    def __init__(self, task_id: str, app_id: UUID, user: str, conversation_id: UUID) -> None:
+        self.task_id = task_id
+        self.app_id = app_id
+        self.user = user
+        self.conversation_id = conversation_id
+        self.listens = True
+        """Whether the client that asked is still there."""
+        self.stop_when_left = False
+        self.cut_by: Cut | None = None
+        self.seated = anyio.Event()
+        """Set once no earlier turn of the conversation is running."""
+        self.begun = anyio.Event()
+        """Set once the question is on disk, or the turn was refused."""
+        self.ended = anyio.Event()
+        """Set once the answer is on disk, or the turn was refused."""
+        self.refusal: KaiwaError | None = None
+        self.failure: KaiwaError | None = None
+        """Why the answer is not whole; set before `ended`."""
+        self.message: Message | None = None
+        self.usage = Usage()
+        self.started_at = anyio.current_time()
+        self.asked_at: float | None = None
+        """When the model was asked; None while it is not."""
+        self.heard_at: float | None = None
+        """When the model was last heard."""
+        self.answer: Answer | None = None
+        self.message_id: UUID | None = None
+        self.saved_length = 0
+        self._scope: anyio.CancelScope | None = None
+
+    def cut(self, reason: Cut) -> None:
+        """End the turn early; what was said is kept. The first reason stands."""
+        if self.cut_by is None:
+            self.cut_by = reason
+            if self._scope:
+                self._scope.cancel()
+
+    def cuttable(self) -> anyio.CancelScope:
+        """A scope that `cut` cancels; used for everything but writing to the database."""
+        self._scope = anyio.CancelScope()
+        if self.cut_by:
+            self._scope.cancel()
+        return self._scope
+
+    def check_time(self, now: float, limits: TurnLimits) -> None:
+        """Cut the turn when it is over one of its limits."""
+        if now - self.started_at > limits.turn:
+            self.cut(Cut.TURN_LIMIT)
+        elif self.asked_at is None:
+            return
+        elif self.heard_at is None:
+            if now - self.asked_at > limits.first_token:
+                self.cut(Cut.FIRST_TOKEN)
+        elif now - self.heard_at > limits.between_tokens:
+            self.cut(Cut.BETWEEN_TOKENS)
+
+    def draft(self) -> Draft | None:
+        """The answer as it stands when it has grown since the last call."""
+        if self.answer is None or self.message_id is None:
+            return None
+        if self.answer.length == self.saved_length:
+            return None
+        self.saved_length = self.answer.length
+        return Draft(self.message_id, self.answer.text, self.answer.reasoning)
+
+
+class Running:
+    """All live turns of this process."""
+
+    def __init__(
+        self,
+        limits: TurnLimits,
+        save: Callable[[Sequence[Draft]], Awaitable[None]],
+        beat: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`save` keeps grown answers; `beat` says that this process still looks after its turns."""
+        self.limits = limits
+        self.draining = False
+        self._save = save
+        self._beat = beat
+        self._live: dict[str, Live] = {}
+        self._queues: dict[UUID, deque[Live]] = {}
+        self._turns: TaskGroup = anyio.create_task_group()
+        self._chores: TaskGroup = anyio.create_task_group()
+        self._idle = anyio.Event()
+
+    async def __aenter__(self) -> "Running":
+        await self._chores.__aenter__()
+        await self._turns.__aenter__()
+        self._chores.start_soon(self._tick)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Cut what still runs, wait until it is kept, then end the chores."""
+        self.cut_all(Cut.SHUTDOWN)
+        await self._turns.__aexit__(None, None, None)
+        self._chores.cancel_scope.cancel()
+        await self._chores.__aexit__(None, None, None)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def admit(self, app_id: UUID, limit: int) -> None:
+        """Check that one more turn of the app may start; 0 is no limit.
+
+        Raises `ServiceUnavailable` while shutting down, `TooManyRequests` over the limit.
+        """
+        if self.draining:
+            raise ServiceUnavailable(retry_after=5)
+        if limit and sum(live.app_id == app_id for live in self._live.values()) >= limit:
+            raise TooManyRequests(
+                "Too many requests. Please try again later. The current maximum concurrent "
+                f"requests allowed is {limit}.",
+                retry_after=1,
+            )
+
+    def start(self, live: Live, turn: Callable[[], Awaitable[None]]) -> None:
+        """Queue the turn behind the others of its conversation and run it as a task of ours.
+
+        Raises `TooManyRequests` when too many wait there already.
+        """
+        queue = self._queues.setdefault(live.conversation_id, deque())
+        if len(queue) > self.limits.waiting:
+            raise TooManyRequests(
+                "Too many questions wait for an answer in this conversation.", retry_after=5
+            )
+        queue.append(live)
+        self._live[live.task_id] = live
+        if len(queue) == 1:
+            live.seated.set()
+        else:
+            self._hurry(queue)
+        self._turns.start_soon(self._run, live, turn)
+
+    def chore(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run work that no client waits for; it is dropped at shutdown."""
+        if not self.draining:
+            self._chores.start_soon(_quietly, work)
+
+    def stop(self, task_id: str, app_id: UUID, user: str) -> None:
+        """Stop that turn if it is this user's; else nothing happens."""
+        live = self._live.get(task_id)
+        if live and live.app_id == app_id and live.user == user:
+            live.cut(Cut.STOPPED)
+
+    def leave(self, live: Live) -> None:
+        """The client that asked has gone."""
+        live.listens = False
+        if live.stop_when_left:
+            live.cut(Cut.LEFT)
+        queue = self._queues.get(live.conversation_id)
+        if queue:
+            self._hurry(queue)
+
+    def cut_all(self, reason: Cut) -> None:
+        """Cut every live turn."""
+        for live in list(self._live.values()):
+            live.cut(reason)
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new turns, give the live ones so long to finish, then cut them.
+
+        Returns when every turn has ended and is kept.
+        """
+        self.draining = True
+        with anyio.move_on_after(seconds):
+            await self._empty()
+        self.cut_all(Cut.SHUTDOWN)
+        await self._empty()
+
+    async def _empty(self) -> None:
+        while self._live:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def _hurry(self, queue: Iterable[Live]) -> None:
+        """When others wait, a turn that nobody listens to any more gives way."""
+        first, *others = queue
+        if others and not first.listens:
+            first.cut(Cut.LEFT)
+
+    async def _run(self, live: Live, turn: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await turn()
+        finally:
+            live.begun.set()
+            live.ended.set()
+            self._remove(live)
+
+    def _remove(self, live: Live) -> None:
+        del self._live[live.task_id]
+        queue = self._queues[live.conversation_id]
+        queue.remove(live)
+        if not queue:
+            del self._queues[live.conversation_id]
+        else:
+            queue[0].seated.set()
+            self._hurry(queue)
+        if not self._live:
+            self._idle.set()
+
+    async def _tick(self) -> None:
+        beat_at = anyio.current_time()
+        while True:
+            await anyio.sleep(self.limits.checkpoint)
+            now = anyio.current_time()
+            for live in list(self._live.values()):
+                live.check_time(now, self.limits)
+            await _quietly(self._checkpoint)
+            if self._live and now - beat_at >= self.limits.beat:
+                beat_at = now
+                await _quietly(self._beat)
+
+    async def _checkpoint(self) -> None:
+        drafts = [draft for live in self._live.values() if (draft := live.draft())]
+        if drafts:
+            await self._save(drafts)
+
+
+async def _quietly(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except Exception:  # a job: its failure is logged and must not end the others
+        logger.exception("background work failed")

@@ -1,0 +1,311 @@
+"""One turn: check → open → answer → close.
+
+Refusals come from `check_order`, before anything is written. From `open_message` on, the question
+is on disk and the turn ends in `close_message`, whatever happens in between.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import anyio
+from msgspec import Struct
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from kaiwa.chat.ask import Asking, ask
+from kaiwa.chat.running import Cut, Live, Running
+from kaiwa.chat.title import make_title, plain_title
+from kaiwa.domain.answer import Answer
+from kaiwa.domain.app import App, AppConfig, effective
+from kaiwa.domain.events import TurnEnded, TurnFailed, TurnOpened
+from kaiwa.domain.inputs import follow_up_inputs, new_inputs
+from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
+from kaiwa.domain.request import render
+from kaiwa.errors import (
+    CompletionFailed,
+    Interrupted,
+    InvalidParam,
+    KaiwaError,
+    ModelNotSupported,
+    ProviderNotInitialized,
+    ServiceUnavailable,
+    StoreUnavailable,
+    TooManyRequests,
+)
+from kaiwa.ports import Clock, Emit, Kit, NewId
+from kaiwa.store.apps import get_config
+from kaiwa.store.conversations import get_conversation, retitle_conversation
+from kaiwa.store.db import Database
+from kaiwa.store.messages import close_message, open_message
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_PATIENCE_SECONDS = 60
+
+
+class Context(Struct, frozen=True):
+    """What the turns of one process share."""
+
+    db: Database
+    clock: Clock
+    new_id: NewId
+    owner: UUID
+    """This process, in the rows of the turns it runs."""
+    running: Running
+    kit_for: Callable[[AppConfig], Awaitable[Kit]]
+    """Raises `ProviderNotInitialized` or `ModelNotSupported`."""
+
+
+class Order(Struct, frozen=True):
+    """What a client asks for."""
+
+    app: App
+    config: AppConfig
+    """The app's current configuration."""
+    key_id: UUID | None
+    user: str
+    source: str
+    query: str
+    inputs: Inputs
+    conversation_id: UUID | None
+    auto_name: bool
+    task_id: str
+
+
+class Ready(Struct, frozen=True):
+    """An order that nothing speaks against; nothing is written yet."""
+
+    order: Order
+    config: AppConfig
+    """The one this turn runs with: the conversation's, with the app's current switches."""
+    config_id: UUID
+    kit: Kit
+    fallback: Kit | None
+    """The current model, for a conversation whose own no longer exists."""
+    conversation_id: UUID
+    new: bool
+    """Whether the conversation begins with this turn."""
+    conversation_inputs: Inputs
+    inputs: Inputs
+
+
+async def check_order(order: Order, context: Context) -> Ready:
+    """Raises whatever the client is to be refused with."""
+    if not order.query.strip():
+        raise InvalidParam("query is required")
+    if order.conversation_id is None:
+        kit = await context.kit_for(order.config)
+        inputs = new_inputs(order.config.form, order.inputs)
+        return Ready(
+            order=order,
+            config=order.config,
+            config_id=order.app.config_id,
+            kit=kit,
+            fallback=None,
+            conversation_id=context.new_id(),
+            new=True,
+            conversation_inputs=inputs,
+            inputs=inputs,
+        )
+    conversation = await get_conversation(
+        context.db, order.app.id, order.user, order.conversation_id, source=order.source
+    )
+    pinned = await get_config(context.db, order.app.id, conversation.config_id)
+    config = effective(pinned, order.config)
+    kit, fallback = await _kits(config, order.config, context)
+    inputs, kept = follow_up_inputs(config.form, order.inputs, conversation.inputs)
+    return Ready(
+        order=order,
+        config=config,
+        config_id=conversation.config_id,
+        kit=kit,
+        fallback=fallback,
+        conversation_id=conversation.id,
+        new=False,
+        conversation_inputs=kept,
+        inputs=inputs,
+    )
+
+
+async def _kits(config: AppConfig, current: AppConfig, context: Context) -> tuple[Kit, Kit | None]:
+    """The conversation's kit and, when its model differs from the app's current one, that one's."""
+    if config.model == current.model:
+        return await context.kit_for(config), None
+    try:
+        kit = await context.kit_for(config)
+    except (ProviderNotInitialized, ModelNotSupported):
+        return await context.kit_for(current), None
+    try:
+        return kit, await context.kit_for(current)
+    except KaiwaError:
+        return kit, None
+
+
+def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:
+    """Run the turn as a task of its own; it lives on when its client leaves.
+
+    Raises `ServiceUnavailable` while shutting down and `TooManyRequests` over a limit.
+    """
+    order = ready.order
+    context.running.admit(order.app.id, order.config.max_active_requests)
+    live = Live(order.task_id, order.app.id, order.user, ready.conversation_id)
+    live.stop_when_left = order.config.leaving == "stop"
+    context.running.start(live, lambda: run_turn(ready, live, context, emit))
+    return live
+
+
+async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> None:
+    """Run the whole turn; its end is in `live.message`, or in `live.refusal` if it never began."""
+    try:
+        await _take_seat(live, context.running.limits.wait)
+        message = await _open(ready, context)
+    except KaiwaError as refusal:
+        live.refusal = refusal
+        live.begun.set()
+        await emit([TurnFailed(refusal.code, refusal.status, refusal.message)])
+        return
+    except Exception:  # a turn: the row was not written, so there is nothing to keep
+        logger.exception("a turn could not be opened")
+        live.refusal = KaiwaError()
+        live.begun.set()
+        await emit([TurnFailed("internal_server_error", 500, live.refusal.message)])
+        return
+    live.message_id = message.id
+    live.begun.set()
+    await emit([TurnOpened(message.conversation_id, message.id, live.task_id, message.created_at)])
+    await _answer(ready, message, live, context, emit)
+    if ready.new and ready.order.auto_name:
+        context.running.chore(lambda: _title(ready, context))
+
+
+async def _take_seat(live: Live, seconds: float) -> None:
+    if not live.seated.is_set():
+        with live.cuttable(), anyio.move_on_after(seconds):
+            await live.seated.wait()
+    if live.cut_by is Cut.SHUTDOWN:
+        raise ServiceUnavailable(retry_after=5)
+    if not live.seated.is_set():
+        raise TooManyRequests(
+            "The answer before this question took too long. Please try again later.",
+            retry_after=int(seconds),
+        )
+
+
+async def _open(ready: Ready, context: Context) -> Message:
+    order = ready.order
+    introduction = render(ready.config.opening_statement or "", ready.inputs)
+    opening = Opening(
+        workspace_id=order.app.workspace_id,
+        app_id=order.app.id,
+        key_id=order.key_id,
+        user_id=context.new_id(),
+        user=order.user,
+        source=order.source,
+        conversation_id=ready.conversation_id,
+        new=ready.new,
+        name=plain_title(order.query),
+        introduction=introduction,
+        config_id=ready.config_id,
+        conversation_inputs=ready.conversation_inputs,
+        message_id=context.new_id(),
+        inputs=ready.inputs,
+        query=order.query,
+        owner=context.owner,
+        now=context.clock(),
+    )
+    return await open_message(context.db, opening)
+
+
+async def _answer(ready: Ready, message: Message, live: Live, context: Context, emit: Emit) -> None:
+    """Ask the model, then keep what was said and say how it ended."""
+    answer = live.answer = Answer(ready.config.reasoning)
+    asking = Asking(ready.config, message, ready.order.app.id, ready.order.user)
+    failure: KaiwaError | None = None
+    try:
+        with live.cuttable():
+            await ask(asking, ready.kit, ready.fallback, answer, live, context.db, emit)
+        if tail := answer.finish():
+            await emit(tail)
+    except KaiwaError as error:
+        failure = error
+    except Exception:  # a turn: what was said until here is kept
+        logger.exception("a turn failed")
+        failure = KaiwaError()
+    outcome, failure = _outcome(live, failure)
+    closing = Closing(
+        message_id=message.id,
+        answer=answer.text,
+        reasoning=answer.reasoning,
+        outcome=outcome,
+        error_code=failure and failure.code,
+        error=failure and failure.message,
+        usage=asking.usage,
+        now=context.clock(),
+    )
+    live.usage = asking.usage
+    try:
+        await _close(closing, context)
+    except StoreUnavailable as error:
+        logger.error("message %s could not be closed: %s", message.id, error.message)
+        failure = error
+    live.failure = failure
+    live.message = _closed(message, closing, failure)
+    if failure:
+        await emit([TurnFailed(failure.code, failure.status, failure.message)])
+    else:
+        await emit([TurnEnded(live.message, live.usage)])
+
+
+def _outcome(live: Live, failure: KaiwaError | None) -> tuple[Outcome, KaiwaError | None]:
+    match live.cut_by:
+        case _ if failure:
+            return Outcome.ERROR, failure
+        case None:
+            return Outcome.NORMAL, None
+        case Cut.SHUTDOWN:
+            return Outcome.INTERRUPTED, Interrupted(
+                "The server is shutting down; what was said until now is kept."
+            )
+        case Cut.FIRST_TOKEN:
+            return Outcome.ERROR, CompletionFailed("The model did not begin to answer in time.")
+        case Cut.BETWEEN_TOKENS:
+            return Outcome.ERROR, CompletionFailed("The model fell silent in its answer.")
+        case Cut.STOPPED | Cut.LEFT | Cut.TURN_LIMIT:
+            return Outcome.STOPPED, None
+
+
+async def _close(closing: Closing, context: Context) -> None:
+    """Write the end; what was said is worth waiting for a database that is away for a moment."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_exponential(multiplier=0.1, max=2),
+        stop=stop_after_delay(_CLOSE_PATIENCE_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            await close_message(context.db, closing)
+
+
+def _closed(message: Message, closing: Closing, failure: KaiwaError | None) -> Message:
+    return Message(
+        id=message.id,
+        conversation_id=message.conversation_id,
+        parent_id=message.parent_id,
+        position=message.position,
+        inputs=message.inputs,
+        query=message.query,
+        answer=closing.answer,
+        reasoning=closing.reasoning,
+        outcome=Outcome.ERROR if failure and not closing.error else closing.outcome,
+        error_code=failure and failure.code,
+        error=failure and failure.message,
+        created_at=message.created_at,
+    )
+
+
+async def _title(ready: Ready, context: Context) -> None:
+    query = ready.order.query
+    title = await make_title(query, ready.kit.side_model)
+    first = plain_title(query)
+    if title != first:
+        await retitle_conversation(context.db, ready.conversation_id, title, instead_of=first)

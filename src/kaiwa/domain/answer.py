@@ -1,0 +1,158 @@
+"""An answer while it grows: deltas in; text, reasoning and usage out. Part of the hot path."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, TurnEvent, TurnText, UsageDelta
+
+_OPEN = "<think>"
+_CLOSE = "</think>"
+
+
+class Answer:
+    """Collects what a model says; every piece of visible text becomes an event of its own.
+
+    With `answer`, reasoning that comes apart from the text is shown within `<think>` tags. With
+    `hide`, it is kept out of the text, as is a `<think>` block that the text begins with.
+    """
+
+    def __init__(self, reasoning: Literal["answer", "hide"]) -> None:
+        self.usage: UsageDelta | None = None
+        """The model's last report."""
+        self._hides = reasoning == "hide"
+        self._tags = _ThinkTags()
+        self._plain = not self._hides
+        """Whether text is shown as it comes."""
+        self._showing_thought = False
+        self._parts: list[str] = []
+        self._thoughts: list[str] = []
+
+    def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]:
+        """What may be said now: one event for each delta with visible text, never an empty one."""
+        events: list[TurnEvent] = []
+        for delta in deltas:
+            if isinstance(delta, TextDelta):
+                text = delta.text if self._plain else self._text_to_show(delta.text)
+            elif isinstance(delta, ReasoningDelta):
+                text = self._thought_to_show(delta.text)
+            else:
+                if isinstance(delta, UsageDelta):
+                    self.usage = delta
+                continue
+            if text:
+                self._parts.append(text)
+                events.append(TurnText(text))
+        return events
+
+    def finish(self) -> list[TurnEvent]:
+        """What was held back, or the end of reasoning that never ended; then nothing more."""
+        if self._hides:
+            text, thought = self._tags.finish()
+            if thought:
+                self._thoughts.append(thought)
+        else:
+            text = f"\n{_CLOSE}" if self._showing_thought else ""
+        self._showing_thought = False
+        self._plain = True
+        if not text:
+            return []
+        self._parts.append(text)
+        return [TurnText(text)]
+
+    @property
+    def text(self) -> str:
+        """All events so far, joined."""
+        return "".join(self._parts)
+
+    @property
+    def reasoning(self) -> str:
+        """What was kept out of the text."""
+        return "".join(self._thoughts).strip()
+
+    @property
+    def length(self) -> int:
+        """Grows with every piece of text or reasoning; counts pieces, not characters."""
+        return len(self._parts) + len(self._thoughts)
+
+    def _text_to_show(self, text: str) -> str:
+        if not self._hides:
+            if not text:
+                return ""
+            self._showing_thought = False
+            self._plain = True
+            return f"\n{_CLOSE}\n\n{text}"
+        shown, thought = self._tags.feed(text)
+        if thought:
+            self._thoughts.append(thought)
+        self._plain = self._tags.passed
+        return shown
+
+    def _thought_to_show(self, text: str) -> str:
+        if not text:
+            return ""
+        if self._hides:
+            self._thoughts.append(text)
+            return ""
+        if self._showing_thought:
+            return text
+        self._showing_thought = True
+        self._plain = False
+        return f"{_OPEN}\n{text}"
+
+
+class _ThinkTags:
+    """Parts a `<think>` block at the start from the text behind it, however the text is split."""
+
+    def __init__(self) -> None:
+        self.passed = False
+        """Whether all that follows is plain text."""
+        self._inside = False
+        self._closed = False
+        self._held: str = ""
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """Visible text and thought; an end that may still become a tag is held back."""
+        if self.passed:
+            return text, ""
+        text = self._held + text
+        self._held = ""
+        if self._inside:
+            return self._feed_inside(text)
+        if self._closed:
+            text = text.lstrip()
+            self.passed = bool(text)
+            return text, ""
+        start = text.lstrip()
+        if start.startswith(_OPEN):
+            self._inside = True
+            return self._feed_inside(start[len(_OPEN) :])
+        if _OPEN.startswith(start):
+            self._held = text
+            return "", ""
+        self.passed = True
+        return text, ""
+
+    def finish(self) -> tuple[str, str]:
+        """What is still held, as text or as thought."""
+        held, self._held = self._held, ""
+        self.passed = True
+        return ("", held) if self._inside else (held, "")
+
+    def _feed_inside(self, text: str) -> tuple[str, str]:
+        thought, tag, rest = text.partition(_CLOSE)
+        if tag:
+            self._inside = False
+            self._closed = True
+            shown, _ = self.feed(rest)
+            return shown, thought
+        kept = _tag_begun(text)
+        self._held = text[len(text) - kept :]
+        return "", text[: len(text) - kept]
+
+
+def _tag_begun(text: str) -> int:
+    """How many characters at the end could be the beginning of the closing tag."""
+    for length in range(min(len(_CLOSE) - 1, len(text)), 0, -1):
+        if _CLOSE.startswith(text[-length:]):
+            return length
+    return 0

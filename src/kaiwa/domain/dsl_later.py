@@ -1,0 +1,94 @@
+"""What Dify's format can switch on and Kaiwa does not do yet: told, never dropped in silence."""
+
+from typing import Final
+
+from kaiwa.domain.dsl_yaml import Block
+
+_SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "speech_to_text": ("speech to text is not honoured yet", ()),
+    "text_to_speech": ("text to speech is not honoured yet", ("voice", "language", "autoPlay")),
+    "annotation_reply": (
+        "annotation replies are not honoured yet",
+        ("id", "score_threshold", "embedding_model"),
+    ),
+    "sensitive_word_avoidance": (
+        "moderation is not honoured yet",
+        ("type", "config", "configs"),
+    ),
+}
+_DATASET_KEYS = (
+    "retrieval_model", "top_k", "score_threshold", "score_threshold_enabled", "reranking_enable",
+    "reranking_mode", "reranking_model", "weights", "metadata_filtering_mode",
+    "metadata_filtering_conditions", "metadata_model_config",
+)  # fmt: skip
+_FILE_KEYS = (
+    "image", "document", "audio", "video", "custom", "enabled", "allowed_file_types",
+    "allowed_file_extensions", "allowed_file_upload_methods", "allowed_upload_methods",
+    "number_limits", "fileUploadConfig",
+)  # fmt: skip
+_NO_KNOWLEDGE = "knowledge bases are not honoured yet"
+
+
+def note_what_is_later(config: Block) -> None:
+    """Take these keys of `model_config`; note those that are switched on.
+
+    Raises `OperatorError` when the app is an agent.
+    """
+    for key, (reason, details) in _SWITCHES.items():
+        switch = config.block(key)
+        if switch.flag("enabled", default=False):
+            config.note(key, reason)
+        _pass(switch, details)
+    more = config.block("more_like_this")
+    if more.flag("enabled", default=False):
+        config.note("more_like_this", "more like this is not honoured yet, only told to clients")
+    _note_agent(config)
+    _note_knowledge(config)
+    _note_files(config)
+    for tool in config.items("external_data_tools"):
+        if Block(tool, config.notes).flag("enabled", default=True):
+            config.notes.append(f"{tool.key}: external data tools are not honoured yet")
+
+
+def _note_agent(config: Block) -> None:
+    agent = config.block("agent_mode")
+    strategy = agent.text("strategy")
+    tools = agent.items("tools")
+    if agent.flag("enabled", default=False):
+        if strategy and not strategy.endswith("router"):
+            raise agent.node.fault("agents are not supported yet")
+        for tool in (Block(item, config.notes) for item in tools):
+            reason = _NO_KNOWLEDGE if "dataset" in tool else "tools are not honoured yet"
+            if tool.flag("enabled", default=True):
+                config.notes.append(f"{tool.node.key}: {reason}")
+    _pass(agent, ("max_iteration", "prompt"))
+
+
+def _note_knowledge(config: Block) -> None:
+    settings = config.block("dataset_configs")
+    datasets = settings.block("datasets")
+    for item in datasets.items("datasets"):
+        dataset = Block(item, config.notes).block("dataset")
+        if dataset.flag("enabled", default=True):
+            config.notes.append(f"{item.key}: {_NO_KNOWLEDGE}")
+    _pass(datasets, ("strategy",))
+    _pass(settings, _DATASET_KEYS)
+    if config.text("dataset_query_variable"):
+        config.note("dataset_query_variable", "is for completion apps only, ignored")
+
+
+def _note_files(config: Block) -> None:
+    """Where there is a switch for all files it decides, as in newer exports."""
+    files = config.block("file_upload")
+    image = files.block("image")
+    everything = files.find("enabled")
+    on = everything.flag() if everything else image.flag("enabled", default=False)
+    if on:
+        config.note("file_upload", "files are not honoured yet")
+    _pass(files, _FILE_KEYS)
+
+
+def _pass(block: Block, known: tuple[str, ...]) -> None:
+    for key in known:
+        block.find(key)
+    block.note_rest()

@@ -1,0 +1,85 @@
+"""How much of a conversation a model is told again, and whether a prompt fits at all."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from kaiwa.domain.message import Exchange
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.request import prompt_tokens
+from kaiwa.domain.text import count_tokens
+from kaiwa.errors import PromptTooLong
+
+UNKNOWN_CONTEXT_SIZE = 32_768
+_LEAST_MAX_TOKENS = 16
+
+
+def max_tokens_of(params: Mapping[str, object]) -> int:
+    """The length of answer that `completion_params` ask for; 0 when they do not say."""
+    value = params.get("max_tokens")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def history_budget(context_size: int | None, max_tokens: int, system_tokens: int) -> int:
+    """Tokens left for history; `system_tokens` is all of the prompt that is no history."""
+    return max((context_size or UNKNOWN_CONTEXT_SIZE) - max_tokens - system_tokens, 0)
+
+
+class HistoryWindow:
+    """Asked for each exchange, newest first: is it still to be read?
+
+    Says no from the one on that begins beyond the budget; `trim` then cuts the last one to size.
+    """
+
+    def __init__(self, budget: int, limit: int = 500) -> None:
+        """`budget` in tokens, `limit` in exchanges."""
+        self._tokens_left = budget
+        self._exchanges_left = limit
+
+    def __call__(self, exchange: Exchange) -> bool:
+        if self._tokens_left < 0 or self._exchanges_left <= 0:
+            return False
+        self._tokens_left -= count_tokens(exchange.query) + count_tokens(exchange.answer)
+        self._exchanges_left -= 1
+        return True
+
+
+def trim(history: Sequence[Exchange], budget: int) -> list[PromptMessage]:
+    """The newest messages of the history, oldest first, that fit the budget in tokens.
+
+    Single messages go, so an answer may stay without its question; the newest always stays.
+    """
+    kept: list[PromptMessage] = []
+    for exchange in reversed(history):
+        for message in (
+            PromptMessage("assistant", exchange.answer),
+            PromptMessage("user", exchange.query),
+        ):
+            budget -= count_tokens(message.text)
+            if budget < 0 and kept:
+                return kept[::-1]
+            kept.append(message)
+    return kept[::-1]
+
+
+def check_fits(request: ModelRequest, context_size: int | None, max_tokens: int) -> None:
+    """Check that a request without its history leaves room for the answer.
+
+    Raises `PromptTooLong`; an unknown context size fits anything.
+    """
+    if context_size is None:
+        return
+    if prompt_tokens(request) > context_size - max_tokens:
+        raise PromptTooLong
+
+
+def lower_max_tokens(request: ModelRequest, context_size: int | None) -> ModelRequest:
+    """The same request, asking for no longer an answer than the whole prompt leaves room for."""
+    wanted = max_tokens_of(request.params)
+    if context_size is None or not wanted:
+        return request
+    prompt = prompt_tokens(request)
+    if prompt + wanted <= context_size:
+        return request
+    lowered = max(context_size - prompt, _LEAST_MAX_TOKENS)
+    return msgspec.structs.replace(request, params={**request.params, "max_tokens": lowered})

@@ -1,0 +1,152 @@
+"""An app's template + inputs + history + question → the request a model gets.
+
+Templates only substitute: nothing in them runs.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from kaiwa.domain.app import AppConfig
+from kaiwa.domain.message import Exchange, JsonValue
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.text import count_tokens
+
+_PLACEHOLDER = re.compile(r"\{\{([a-zA-Z_][a-zA-Z0-9_]{0,29})\}\}")
+_SPECIAL = re.compile(r"\{\{(#(?:context|histories|query)#)\}\}")
+_STOP_HISTORIES = "</histories>"
+_MOST_STOPS = 4
+_HISTORIES = """\
+Here is the chat histories between human and assistant, inside <histories></histories> XML tags.
+
+<histories>
+{histories}
+</histories>
+
+"""
+
+
+def render(template: str, inputs: Mapping[str, JsonValue]) -> str:
+    """The template with each `{{name}}` replaced by its input.
+
+    An unknown name becomes `{name}`; a value can bring in no placeholder of its own, and nothing
+    of the form `<|…|>` is left.
+    """
+    return _render(template, inputs, {})
+
+
+def build_request(
+    config: AppConfig,
+    *,
+    model: str,
+    inputs: Mapping[str, JsonValue],
+    history: Sequence[Exchange] | Sequence[PromptMessage],
+    query: str,
+    user: str,
+) -> ModelRequest:
+    """What to ask the model `model` on behalf of `user`, an internal id.
+
+    `history` is oldest first; it and the query are sent as they are.
+    """
+    earlier = [message for item in history for message in _messages(item)]
+    stop = config.model.stop
+    if config.model.mode == "completion":
+        messages: tuple[PromptMessage, ...] = (_as_one_text(config, inputs, earlier, query),)
+        ours = (f"\n{config.user_prefix}:", _STOP_HISTORIES)
+        stop = (*stop, *(mark for mark in ours if mark not in stop))[:_MOST_STOPS]
+    else:
+        prompt = _chat_prompt(config, inputs)
+        messages = (*prompt, *earlier, PromptMessage("user", query))
+    return ModelRequest(
+        model=model,
+        messages=messages,
+        params=dict(config.model.params),
+        stop=stop,
+        user=user,
+        completion=config.model.mode == "completion",
+    )
+
+
+def prompt_tokens(request: ModelRequest) -> int:
+    """An estimate of all its messages."""
+    return sum(count_tokens(message.text) for message in request.messages)
+
+
+def _messages(item: Exchange | PromptMessage) -> tuple[PromptMessage, ...]:
+    if isinstance(item, PromptMessage):
+        return (item,)
+    return PromptMessage("user", item.query), PromptMessage("assistant", item.answer)
+
+
+def _chat_prompt(config: AppConfig, inputs: Mapping[str, JsonValue]) -> list[PromptMessage]:
+    templates: Sequence[PromptMessage] = config.chat_prompt
+    if config.prompt_type == "simple":
+        templates = (PromptMessage("system", config.pre_prompt),)
+    rendered = [
+        PromptMessage(template.role, _render(template.text, inputs, {"#context#": ""}))
+        for template in templates
+    ]
+    return [message for message in rendered if message.role != "system" or message.text.strip()]
+
+
+def _as_one_text(
+    config: AppConfig,
+    inputs: Mapping[str, JsonValue],
+    earlier: Sequence[PromptMessage],
+    query: str,
+) -> PromptMessage:
+    prefixes = {"user": config.user_prefix, "assistant": config.assistant_prefix}
+    histories = "\n".join(f"{prefixes[m.role]}: {m.text}" for m in earlier if m.role in prefixes)
+    if config.prompt_type == "advanced":
+        special = {"#context#": "", "#histories#": histories, "#query#": query}
+        return PromptMessage("user", _render(config.completion_prompt, inputs, special))
+    text = _render(config.pre_prompt, inputs, {"#context#": ""})
+    if text:
+        text += "\n\n"
+    if histories:
+        text += _HISTORIES.format(histories=histories)
+    text += f"\n\n{config.user_prefix}: {query}\n\n{config.assistant_prefix}: "
+    return PromptMessage("user", text.lstrip("\n"))
+
+
+def _render(template: str, inputs: Mapping[str, JsonValue], special: Mapping[str, str]) -> str:
+    """Special texts are put in last, untouched: what a person said is no template."""
+    pieces = _SPECIAL.split(template)
+    for i in range(0, len(pieces), 2):
+        filled = _PLACEHOLDER.sub(lambda found: _value(inputs, found[1]), pieces[i])
+        pieces[i] = _rewrite(filled, "<|", "|>", lambda _: "")
+    for i in range(1, len(pieces), 2):
+        pieces[i] = special.get(pieces[i], f"{{{pieces[i]}}}")
+    return "".join(pieces)
+
+
+def _value(inputs: Mapping[str, JsonValue], name: str) -> str:
+    if name not in inputs:
+        return f"{{{name}}}"
+    return _rewrite(_as_text(inputs[name]), "{{", "}}", lambda inner: f"{{{inner}}}")
+
+
+def _rewrite(text: str, opener: str, closer: str, rewrite: Callable[[str], str]) -> str:
+    """Replaces every `opener … closer` within a line, in linear time whatever the text."""
+    if opener not in text:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        at, done = 0, ""
+        while (start := line.find(opener, at)) >= 0:
+            end = line.find(closer, start + len(opener))
+            if end < 0:
+                break
+            done += line[at:start] + rewrite(line[start + len(opener) : end])
+            at = end + len(closer)
+        lines.append(done + line[at:])
+    return "\n".join(lines)
+
+
+def _as_text(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,223 @@
+"""Anthropic's Messages API on its own wire."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+import msgspec
+from msgspec import Struct
+
+from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.sse import SseEvent
+from kaiwa.errors import ProviderNotInitialized
+from kaiwa.ports import ChatModel
+from kaiwa.providers.http import Operator
+from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
+from kaiwa.providers.refusals import Refusal
+from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer
+
+_KIND: Final = "anthropic"
+_DEFAULT_URL: Final = "https://api.anthropic.com"
+_VERSION: Final = "2023-06-01"
+_MAX_TOKENS: Final = 4096
+_PARAMS: Final = ("temperature", "top_p", "top_k", "max_tokens", "service_tier")
+
+
+def create(options: Mapping[str, object], http: Operator) -> ChatModel:
+    """See `ServerOptions`; `base_url` may end in `/v1` or not."""
+    checked = read_options(_KIND, ServerOptions, options)
+    base_url = read_base_url(_KIND, checked, _DEFAULT_URL).removesuffix("/v1")
+    wire = AnthropicWire(checked, base_url)
+    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait)
+
+
+class AnthropicWire:
+    """Anthropic's `Vendor`."""
+
+    def __init__(self, options: ServerOptions, base_url: str) -> None:
+        self._url = f"{base_url}/v1/messages"
+        self._key_missing = base_url == _DEFAULT_URL and not options.keyed
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            "anthropic-version": _VERSION,
+        }
+        if options.api_key:
+            self._headers["x-api-key"] = options.api_key
+        self._headers |= options.headers
+
+    def write(self, request: ModelRequest) -> Call:
+        if self._key_missing:
+            raise ProviderNotInitialized(f"Model {request.model} credentials is not initialized.")
+        system, messages = _write_messages(request.messages)
+        body: dict[str, object] = {
+            "model": request.model,
+            "stream": True,
+            "max_tokens": _MAX_TOKENS,
+            "messages": messages,
+        }
+        if system:
+            body["system"] = system
+        body |= _write_params(request)
+        return Call(self._url, self._headers, msgspec.json.encode(body))
+
+    def start_reading(self) -> "AnthropicReading":
+        return AnthropicReading()
+
+    def learn(self, call: Call, refusal: Refusal) -> bool:
+        """There is nothing that some servers of this wire do not know."""
+        return False
+
+
+def _write_messages(messages: Sequence[PromptMessage]) -> tuple[str, list[dict[str, str]]]:
+    """The system text, and turns that alternate and begin with the user's.
+
+    Empty messages are left out, since the API refuses them.
+    """
+    system: list[str] = []
+    turns: list[tuple[str, list[str]]] = []
+    for message in messages:
+        if not message.text.strip():
+            continue
+        if message.role == "system":
+            system.append(message.text)
+        elif turns and turns[-1][0] == message.role:
+            turns[-1][1].append(message.text)
+        elif turns or message.role == "user":
+            turns.append((message.role, [message.text]))
+    if not turns:
+        turns, system = [("user", system)], []
+    return "\n\n".join(system), [{"role": r, "content": "\n\n".join(texts)} for r, texts in turns]
+
+
+def _write_params(request: ModelRequest) -> dict[str, object]:
+    given = request.params
+    params = {name: given[name] for name in _PARAMS if given.get(name) not in (None, "", [], {})}
+    if thinking := _write_thinking(given):
+        params["thinking"] = thinking
+        # The API refuses these beside thinking.
+        params.pop("temperature", None)
+        params.pop("top_k", None)
+    if stop := [text for text in request.stop if text.strip()]:
+        params["stop_sequences"] = stop
+    if request.user:
+        params["metadata"] = {"user_id": request.user}
+    return params
+
+
+def _write_thinking(given: Mapping[str, object]) -> object:
+    """App files say `thinking: true` and `thinking_budget`; the API's own object passes as is."""
+    thinking = given.get("thinking")
+    if thinking is True:
+        return {"type": "enabled", "budget_tokens": given.get("thinking_budget") or 1024}
+    return cast(object, thinking) if isinstance(thinking, dict) else None
+
+
+class _Usage(Struct, gc=False):
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def prompt_tokens(self) -> int:
+        """Anthropic counts what it cached apart."""
+        counts = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
+        return sum(count or 0 for count in counts)
+
+
+class _Part(Struct, gc=False):
+    """A content block or a piece of one."""
+
+    text: str = ""
+    thinking: str = ""
+    partial_json: str = ""
+    id: str = ""
+    name: str = ""
+    type: str = ""
+    input: msgspec.Raw = msgspec.Raw()
+
+
+class _Message(Struct, gc=False):
+    content: list[_Part] = []
+    usage: _Usage | None = None
+
+
+class _Event(Struct, gc=False):
+    type: str = ""
+    index: int = 0
+    delta: _Part | None = None
+    content_block: _Part | None = None
+    message: _Message | None = None
+    usage: _Usage | None = None
+
+
+class _Whole(Struct, gc=False):
+    type: str
+    content: list[_Part] = []
+    usage: _Usage | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_decode_whole = msgspec.json.Decoder(_Whole).decode
+
+
+class AnthropicReading:
+    """Reads one answer."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.complete = False
+        self._prompt_tokens = 0
+        self._tools: dict[int, int] = {}
+        """From the number of a content block to the number of its tool call."""
+
+    def read(self, event: SseEvent, deltas: list[Delta]) -> None:
+        found = _decode(event.data)
+        match found.type:
+            case "content_block_delta" if found.delta:
+                self._take_part(found.index, found.delta, deltas)
+            case "content_block_start" if found.content_block:
+                self._start_block(found.index, found.content_block, deltas)
+            case "message_start" if found.message and found.message.usage:
+                # No report yet: its completion tokens would stand if the answer were cut.
+                self._prompt_tokens = found.message.usage.prompt_tokens()
+            case "message_delta":
+                self.complete = True
+                self._take_usage(found.usage, deltas)
+            case "message_stop":
+                self.finished = self.complete = True
+            case "error":
+                raise ErrorEvent(event.data.encode())
+            case _:
+                pass
+
+    def read_whole(self, body: bytes, deltas: list[Delta]) -> None:
+        whole = _decode_whole(body)
+        if whole.type != "message":
+            raise ErrorEvent(body)
+        for index, part in enumerate(whole.content):
+            self._start_block(index, part, deltas)
+        self._take_usage(whole.usage, deltas)
+
+    def _start_block(self, index: int, block: _Part, deltas: list[Delta]) -> None:
+        if block.type == "tool_use":
+            number = self._tools.setdefault(index, len(self._tools))
+            arguments = bytes(block.input).decode()
+            given = "" if arguments == "{}" else arguments
+            deltas.append(ToolCallDelta(number, block.id, block.name, given))
+        else:
+            self._take_part(index, block, deltas)
+
+    def _take_part(self, index: int, part: _Part, deltas: list[Delta]) -> None:
+        if part.text:
+            deltas.append(TextDelta(part.text))
+        elif part.thinking:
+            deltas.append(ReasoningDelta(part.thinking))
+        elif part.partial_json:
+            number = self._tools.setdefault(index, len(self._tools))
+            deltas.append(ToolCallDelta(number, "", "", part.partial_json))
+
+    def _take_usage(self, usage: _Usage | None, deltas: list[Delta]) -> None:
+        if usage is not None:
+            prompt = max(self._prompt_tokens, usage.prompt_tokens())
+            deltas.append(UsageDelta(prompt, usage.output_tokens or 0))

@@ -1,0 +1,214 @@
+"""Any server that speaks OpenAI's chat completions (or the older completions)."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
+from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.sse import SseEvent
+from kaiwa.errors import ProviderNotInitialized
+from kaiwa.ports import ChatModel
+from kaiwa.providers.http import Operator
+from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
+from kaiwa.providers.refusals import Refusal
+from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer
+
+_KIND: Final = "openai"
+_DEFAULT_URL: Final = "https://api.openai.com/v1"
+_REASONS: Final = re.compile(r"o1|o3|o4|gpt-5")
+_PARAMS: Final = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "logit_bias",
+    "response_format",
+    "reasoning_effort",
+    "reasoning",
+    "verbosity",
+    "service_tier",
+    "thinking",
+    "enable_thinking",
+    "thinking_budget",
+    "chat_template_kwargs",
+)
+
+
+class OpenAIOptions(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shared options, and two headers by name."""
+
+    organization: str = ""
+    project: str = ""
+
+
+def create(options: Mapping[str, object], http: Operator) -> ChatModel:
+    """See `OpenAIOptions`; servers other than OpenAI's need no `api_key`."""
+    checked = read_options(_KIND, OpenAIOptions, options)
+    wire = OpenAIWire(checked, read_base_url(_KIND, checked, _DEFAULT_URL))
+    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait)
+
+
+class OpenAIWire:
+    """OpenAI's `Vendor`."""
+
+    def __init__(self, options: OpenAIOptions, base_url: str) -> None:
+        self._base_url = base_url
+        self._key_missing = base_url == _DEFAULT_URL and not options.keyed
+        self._asks_usage = True
+        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        if options.api_key:
+            self._headers["Authorization"] = f"Bearer {options.api_key}"
+        if options.organization:
+            self._headers["OpenAI-Organization"] = options.organization
+        if options.project:
+            self._headers["OpenAI-Project"] = options.project
+        self._headers |= options.headers
+
+    def write(self, request: ModelRequest) -> Call:
+        if self._key_missing:
+            raise ProviderNotInitialized(f"Model {request.model} credentials is not initialized.")
+        body: dict[str, object] = {"model": request.model, "stream": True}
+        if request.completion:
+            path = "/completions"
+            body["prompt"] = "".join(message.text for message in request.messages)
+        else:
+            path = "/chat/completions"
+            body["messages"] = [{"role": m.role, "content": m.text} for m in request.messages]
+        if self._asks_usage:
+            body["stream_options"] = {"include_usage": True}
+        body |= _write_params(request)
+        return Call(self._base_url + path, self._headers, msgspec.json.encode(body))
+
+    def start_reading(self) -> "OpenAIReading":
+        return OpenAIReading()
+
+    def learn(self, call: Call, refusal: Refusal) -> bool:
+        """Some servers refuse a request that asks for the usage."""
+        if refusal.status not in {400, 422} or "stream_options" not in refusal.sentence:
+            return False
+        self._asks_usage = False
+        return b'"stream_options"' in call.body
+
+
+def _write_params(request: ModelRequest) -> dict[str, object]:
+    given = request.params
+    params = {name: given[name] for name in _PARAMS if given.get(name) not in (None, "", [], {})}
+    if _REASONS.match(request.model) and "max_tokens" in params:
+        params["max_completion_tokens"] = params.pop("max_tokens")
+    shape = params.get("response_format")
+    if isinstance(shape, str):
+        params["response_format"] = _write_format(shape, given.get("json_schema"))
+    if request.stop:
+        params["stop"] = request.stop
+    if request.user:
+        params["user"] = request.user
+    return params
+
+
+def _write_format(shape: str, schema: object) -> dict[str, object]:
+    """App files give the format by its name, and the schema as text beside it."""
+    if shape != "json_schema" or not schema:
+        return {"type": shape}
+    raw = msgspec.Raw(schema.encode()) if isinstance(schema, str) else schema
+    return {"type": shape, "json_schema": raw}
+
+
+class _Function(Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Said(Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(Struct, gc=False):
+    delta: _Said | None = None
+    message: _Said | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw | Literal[""] = ""
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class OpenAIReading:
+    """Reads one answer."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.complete = False
+
+    def read(self, event: SseEvent, deltas: list[Delta]) -> None:
+        if event.data == "[DONE]":
+            self.finished = self.complete = True
+            return
+        chunk = _decode(event.data)
+        if event.event == "error" or chunk.error:
+            raise ErrorEvent(event.data.encode())
+        self._take(chunk, deltas)
+
+    def read_whole(self, body: bytes, deltas: list[Delta]) -> None:
+        chunk = _decode(body)
+        if chunk.error:
+            raise ErrorEvent(body)
+        if not chunk.choices:
+            raise msgspec.ValidationError("no choices")
+        self._take(chunk, deltas)
+
+    def _take(self, chunk: _Chunk, deltas: list[Delta]) -> None:
+        if chunk.choices:
+            choice = chunk.choices[0]
+            if choice.finish_reason:
+                self.complete = True
+            if choice.text:
+                deltas.append(TextDelta(choice.text))
+            elif said := choice.delta or choice.message:
+                _take_said(said, deltas)
+        if usage := chunk.usage:
+            deltas.append(UsageDelta(usage.prompt_tokens or 0, usage.completion_tokens or 0))
+
+
+def _take_said(said: _Said, deltas: list[Delta]) -> None:
+    if reasoning := said.reasoning_content or said.reasoning:
+        deltas.append(ReasoningDelta(reasoning))
+    if text := said.content or said.refusal:
+        deltas.append(TextDelta(text))
+    for position, call in enumerate(said.tool_calls or ()):
+        index = position if call.index is None else call.index
+        function = call.function or _Function()
+        deltas.append(
+            ToolCallDelta(index, call.id or "", function.name or "", function.arguments or "")
+        )

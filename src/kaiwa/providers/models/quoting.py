@@ -1,0 +1,84 @@
+"""The built-in model: it quotes what fits the question from the app's instructions.
+
+It needs no key and no network, so that Kaiwa answers from the first minute. It cannot write, and
+says so.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+from msgspec import Struct
+
+from kaiwa.domain.events import Delta, TextDelta
+from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.text import Language, language_of
+from kaiwa.ports import ChatModel, DeltaStream
+from kaiwa.providers.http import Operator
+from kaiwa.providers.options import read_options
+from kaiwa.providers.passages import find_passages, join_passages
+from kaiwa.providers.speaking import question_of, split_tokens, system_of
+
+_KIND: Final = "quoting"
+_GREETING: Final = re.compile(
+    r"\W*(?:hi|hello|hey|good (?:morning|afternoon|evening)|你好|您好|嗨|早上好|晚上好"
+    r"|こんにちは|こんばんは|おはよう(?:ございます)?|はじめまして)"
+    r"(?:[\s,，、]+(?:there|all|everyone|everybody))?\W*",
+    re.IGNORECASE,
+)
+_HELLO: Final[dict[Language, str]] = {
+    "en": "Hello! Ask me about anything my instructions speak of; I am the built-in `quoting`"
+    " model and answer with the passages that fit.",
+    "zh": "你好！可以问我说明中提到的任何内容；我是内置的 `quoting` 模型，会引用相关的段落来回答。",
+    "ja": "こんにちは！説明に書かれていることなら何でも聞いてください。私は内蔵の `quoting`"
+    " モデルで、質問に合う箇所を引用して答えます。",
+}
+_NOTHING: Final[dict[Language, str]] = {
+    "en": "I have found nothing about that in my instructions. I am the built-in `quoting` model:"
+    " I only quote from what this app was given; set OPENAI_API_KEY for a real model.",
+    "zh": "在我的说明中没有找到相关内容。我是内置的 `quoting` 模型，只能引用这个应用已有的文字；"
+    "如需真正的模型，请设置 OPENAI_API_KEY。",
+    "ja": "説明の中に、それについての記述は見つかりませんでした。私は内蔵の `quoting` モデルで、"
+    "このアプリに与えられた文章を引用することしかできません。本物のモデルを使うには"
+    " OPENAI_API_KEY を設定してください。",
+}
+
+
+class QuotingOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str = _KIND
+
+
+def create(options: Mapping[str, object], http: Operator) -> ChatModel:
+    """There is nothing to set but `name`; nothing is sent anywhere."""
+    read_options(_KIND, QuotingOptions, options)
+    return QuotingModel()
+
+
+class QuotingModel:
+    """A `ChatModel` without a model; its answer depends on the question and the system text."""
+
+    @property
+    def generative(self) -> bool:
+        return False
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
+        async with aclosing(_speak(request)) as items:
+            yield items
+
+
+async def _speak(request: ModelRequest) -> AsyncGenerator[list[Delta]]:
+    question = question_of(request)
+    answer = await asyncio.to_thread(_answer, system_of(request), question)
+    for token in split_tokens(answer):
+        yield [TextDelta(token)]
+        await asyncio.sleep(0)
+
+
+def _answer(text: str, question: str) -> str:
+    if _GREETING.fullmatch(question.strip()):
+        return _HELLO[language_of(question)]
+    found = find_passages(text, question)
+    return join_passages(found) if found else _NOTHING[language_of(question)]

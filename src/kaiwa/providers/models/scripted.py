@@ -1,0 +1,252 @@
+"""Plays a script instead of asking a model: for tests, measurements and building clients.
+
+A script is a list of replies, from a YAML file (option `script`), the option `replies`, or an app's
+`completion_params.script`, which wins. The first reply that fits is played; without one the model
+says `You said: …`. See `Reply` and `Step` for the format.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
+from kaiwa.domain.prompt import ModelRequest
+from kaiwa.errors import CompletionFailed, KaiwaError, OperatorError
+from kaiwa.ports import ChatModel, DeltaStream
+from kaiwa.providers.http import Operator
+from kaiwa.providers.options import read_options
+from kaiwa.providers.refusals import Refusal
+from kaiwa.providers.speaking import question_of, split_tokens, system_of
+
+_KIND: Final = "scripted"
+_PLACEHOLDER: Final = re.compile(r"\{(question|history|system|prompt)\}")
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Burst = Annotated[int, Meta(ge=1)]
+FailureKind = Literal[
+    "rate_limit",
+    "auth",
+    "quota",
+    "unknown_model",
+    "server",
+    "connection",
+    "too_long",
+    "not_initialized",
+]
+
+
+class ToolCall(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    id: str = "call_1"
+    arguments: str = "{}"
+    index: Count = 0
+
+
+class Counts(Struct, frozen=True, forbid_unknown_fields=True):
+    prompt: Count = 0
+    completion: Count = 0
+
+
+class Failure(Struct, frozen=True, forbid_unknown_fields=True):
+    kind: FailureKind
+    message: str = "the script says so"
+
+
+class Repeat(Struct, frozen=True, forbid_unknown_fields=True):
+    text: str
+    times: Count
+    pace: Seconds | None = None
+
+
+class Step(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said or happens; a step that holds several plays them in this order.
+
+    Texts may hold `{question}`, `{history}` (the number of earlier exchanges), `{system}` and
+    `{prompt}` (all messages as JSON).
+    """
+
+    silence: Seconds = 0
+    """Seconds before anything else."""
+    reasoning: str = ""
+    text: str = ""
+    """Said word by word, CJK character by character."""
+    pieces: tuple[str, ...] = ()
+    """Said as they are; empty ones are left out."""
+    repeat: Repeat | None = None
+    """Its text is one piece."""
+    tool_call: ToolCall | None = None
+    usage: Counts | None = None
+    fail: Failure | None = None
+    hang: bool = False
+    """Silence until the listener leaves."""
+    pace: Seconds = 0
+    """Seconds between pieces."""
+    burst: Burst | None = None
+    """Pieces in one network read."""
+
+
+class Reply(Struct, frozen=True, forbid_unknown_fields=True):
+    """Played when the last user message holds `when` and the system text holds `system`.
+
+    Case does not matter; what is not given fits.
+    """
+
+    steps: tuple[Step, ...]
+    when: str = ""
+    system: str = ""
+
+
+class ScriptedOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str = _KIND
+    script: str = ""
+    """The path of a YAML file: a list of replies, or a mapping with that list as `replies`."""
+    replies: tuple[Reply, ...] = ()
+    burst: Burst = 1
+
+
+class _ScriptFile(Struct, frozen=True, forbid_unknown_fields=True):
+    replies: tuple[Reply, ...]
+
+
+_ECHO: Final = Reply((Step(text="You said: {question}"),))
+
+
+def create(options: Mapping[str, object], http: Operator) -> ChatModel:
+    """See `ScriptedOptions`; nothing is sent anywhere."""
+    checked = read_options(_KIND, ScriptedOptions, options)
+    replies = checked.replies + (_read_file(Path(checked.script)) if checked.script else ())
+    return ScriptedModel(checked.name, replies, checked.burst)
+
+
+class ScriptedModel:
+    """A `ChatModel` that says what it was told to say."""
+
+    def __init__(self, name: str, replies: tuple[Reply, ...], burst: int) -> None:
+        self._name = name
+        self._replies = replies
+        self._burst = burst
+
+    @property
+    def generative(self) -> bool:
+        return True
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
+        reply = _find_reply(self._find_script(request), request)
+        async with aclosing(self._play(reply, request)) as items:
+            yield items
+
+    def _find_script(self, request: ModelRequest) -> tuple[Reply, ...]:
+        script = request.params.get("script")
+        if script is None:
+            return self._replies
+        try:
+            return msgspec.convert(script, tuple[Reply, ...])
+        except msgspec.ValidationError as error:
+            sentence = f"[{self._name}] Bad Request Error, the app's script is wrong: {error}"
+            raise CompletionFailed(sentence) from error
+
+    async def _play(self, reply: Reply, request: ModelRequest) -> AsyncGenerator[list[Delta]]:
+        spoken = False
+        for step in reply.steps:
+            if step.silence:
+                await asyncio.sleep(step.silence)
+            pace = step.pace
+            if step.repeat is not None and step.repeat.pace is not None:
+                pace = step.repeat.pace
+            deltas = _say(step, request)
+            while item := list(islice(deltas, step.burst or self._burst)):
+                await asyncio.sleep(pace * len(item) if spoken else 0)
+                spoken = True
+                yield item
+            if step.fail is not None:
+                raise _fail(step.fail, self._name, request.model)
+            if step.hang:
+                await asyncio.Event().wait()
+
+
+def _read_file(path: Path) -> tuple[Reply, ...]:
+    try:
+        content: object = yaml.safe_load(path.read_text("utf-8"))
+        if isinstance(content, list):
+            return msgspec.convert(content, tuple[Reply, ...])
+        return msgspec.convert(content, _ScriptFile).replies
+    except (OSError, ValueError, yaml.YAMLError, msgspec.ValidationError) as error:
+        line = " ".join(str(error).split())
+        raise OperatorError(f"The script {path} cannot be used: {line}.") from error
+
+
+def _find_reply(replies: tuple[Reply, ...], request: ModelRequest) -> Reply:
+    question = question_of(request).lower()
+    system = system_of(request).lower()
+    for reply in replies:
+        if reply.when.lower() in question and reply.system.lower() in system:
+            return reply
+    return _ECHO
+
+
+def _say(step: Step, request: ModelRequest) -> Iterator[Delta]:
+    for piece in split_tokens(_fill(step.reasoning, request)):
+        yield ReasoningDelta(piece)
+    for piece in split_tokens(_fill(step.text, request)):
+        yield TextDelta(piece)
+    for piece in step.pieces:
+        if filled := _fill(piece, request):
+            yield TextDelta(filled)
+    if step.repeat is not None and (piece := _fill(step.repeat.text, request)):
+        for _ in range(step.repeat.times):
+            yield TextDelta(piece)
+    if call := step.tool_call:
+        yield ToolCallDelta(call.index, call.id, call.name, call.arguments)
+    if step.usage is not None:
+        yield UsageDelta(step.usage.prompt, step.usage.completion)
+
+
+def _fill(text: str, request: ModelRequest) -> str:
+    if "{" not in text:
+        return text
+
+    def value_of(match: re.Match[str]) -> str:
+        match match[1]:
+            case "question":
+                return question_of(request)
+            case "history":
+                return str(sum(message.role == "assistant" for message in request.messages))
+            case "system":
+                return system_of(request)
+            case _:
+                return msgspec.json.encode(request.messages).decode()
+
+    return _PLACEHOLDER.sub(value_of, text)
+
+
+def _fail(failure: Failure, provider: str, model: str) -> KaiwaError:
+    """What a real server with this trouble leads to."""
+    if failure.kind == "connection":
+        return CompletionFailed(f"[{provider}] Connection Error, {failure.message}")
+    statuses: dict[str, int] = {
+        "rate_limit": 429,
+        "auth": 401,
+        "not_initialized": 401,
+        "quota": 402,
+        "unknown_model": 404,
+        "too_long": 413,
+    }
+    return Refusal(
+        provider=provider,
+        model=model,
+        status=statuses.get(failure.kind, 500),
+        codes=frozenset(),
+        sentence=failure.message,
+        retry_after=None,
+        keyed=failure.kind != "not_initialized",
+    ).to_error()

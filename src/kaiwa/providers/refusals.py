@@ -1,0 +1,235 @@
+"""What model servers say instead of an answer, and what that means in our words.
+
+All vendors share the one table below: statuses first seen at one of them turn up at the others.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from kaiwa.errors import (
+    CompletionFailed,
+    KaiwaError,
+    ModelNotSupported,
+    PromptTooLong,
+    ProviderNotInitialized,
+    ProviderQuotaExceeded,
+)
+from kaiwa.providers.http import redact
+
+_PASSING: Final = frozenset({429, 500, 502, 503, 504, 529})
+_STATUS_OF: Final = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "internal_server_error": 500,
+    "service_unavailable": 503,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
+
+class Refusal(Struct, frozen=True):
+    """An error as a server reported it."""
+
+    provider: str
+    model: str
+    status: int
+    """The HTTP status; for an error inside a stream the one that fits it, 0 when none does."""
+    codes: frozenset[str]
+    """The error's `code` and `type`."""
+    sentence: str
+    """The server's words, redacted."""
+    retry_after: float | None
+    """Seconds."""
+    keyed: bool
+    """Whether the request carried a key."""
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed a little later."""
+        return self.status in _PASSING and _find_rule(self) is None
+
+    def to_error(self) -> KaiwaError:
+        """The error of ours that it means."""
+        rule = _find_rule(self)
+        return rule.make(self) if rule else _failed(self)
+
+
+class Refused(Exception):
+    """Carries a refusal to whoever decides whether to ask again."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"HTTP {refusal.status}: {refusal.sentence}")
+        self.refusal = refusal
+
+
+class _Rule(Struct, frozen=True):
+    """Fits by status, by code, or by words within an answer of status 4xx."""
+
+    make: Callable[[Refusal], KaiwaError]
+    statuses: frozenset[int] = frozenset()
+    codes: frozenset[str] = frozenset()
+    words: re.Pattern[str] | None = None
+
+    def fits(self, refusal: Refusal) -> bool:
+        if refusal.status in self.statuses or refusal.codes & self.codes:
+            return True
+        spoken = self.words is not None and refusal.status < 500
+        return spoken and self.words is not None and bool(self.words.search(refusal.sentence))
+
+
+def _unauthorized(refusal: Refusal) -> KaiwaError:
+    if refusal.keyed:
+        return CompletionFailed("Incorrect API key provided")
+    return ProviderNotInitialized(f"Model {refusal.model} credentials is not initialized.")
+
+
+def _failed(refusal: Refusal) -> KaiwaError:
+    if refusal.status == 429:
+        kind = "Rate Limit Error"
+    elif 300 <= refusal.status < 500:
+        kind = "Bad Request Error"
+    else:
+        kind = "Server Unavailable Error"
+    return CompletionFailed(f"[{refusal.provider}] {kind}, {refusal.sentence}")
+
+
+_RULES: Final = (
+    _Rule(
+        lambda _: ProviderQuotaExceeded(),
+        statuses=frozenset({402}),
+        codes=frozenset(
+            {
+                "insufficient_quota",
+                "billing_error",
+                "billing_not_active",
+                "billing_hard_limit_reached",
+            }
+        ),
+        words=re.compile(
+            r"credit balance is too low|insufficient (?:balance|credits?|funds|quota)",
+            re.IGNORECASE,
+        ),
+    ),
+    _Rule(
+        lambda _: PromptTooLong(),
+        statuses=frozenset({413}),
+        codes=frozenset({"context_length_exceeded", "exceed_context_size_error"}),
+        words=re.compile(
+            r"context (?:length|window|size|limit)|too many (?:input |prompt )?tokens"
+            r"|(?:prompt|input|query|request|messages?|context)\b[^.]{0,40}\btoo long",
+            re.IGNORECASE,
+        ),
+    ),
+    _Rule(
+        lambda refusal: ModelNotSupported(f"[{refusal.provider}] {refusal.sentence}"),
+        statuses=frozenset({404}),
+        codes=frozenset({"model_not_found", "not_found_error"}),
+        words=re.compile(r"\bmodel\b.*\bdoes not exist", re.IGNORECASE),
+    ),
+    _Rule(
+        _unauthorized,
+        statuses=frozenset({401, 403}),
+        codes=frozenset({"invalid_api_key", "authentication_error", "permission_error"}),
+    ),
+)
+
+
+def _find_rule(refusal: Refusal) -> _Rule | None:
+    return next((rule for rule in _RULES if rule.fits(refusal)), None)
+
+
+class _Detail(Struct):
+    message: Any = None
+    code: Any = None
+    type: Any = None
+
+
+class _Body(Struct):
+    error: _Detail | str | None = None
+    message: Any = None
+    detail: Any = None
+    code: Any = None
+    type: Any = None
+
+
+_decode_body = msgspec.json.Decoder(_Body | list[_Body]).decode
+
+
+class Interpreter(Struct, frozen=True):
+    """Reads the refusals of one configured server."""
+
+    provider: str
+    secrets: tuple[str, ...]
+    keyed: bool
+
+    def read(self, model: str, status: int, body: bytes, retry_after: str = "") -> Refusal:
+        """The refusal in `body`; `status` is 0 for an error inside a stream."""
+        message, codes = _read_body(body)
+        if not status:
+            status = next(iter(_statuses(codes)), 0)
+        return Refusal(
+            provider=self.provider,
+            model=model,
+            status=status,
+            codes=frozenset(codes),
+            sentence=redact(message, self.secrets) or f"the server answered with HTTP {status}",
+            retry_after=_read_seconds(retry_after),
+            keyed=self.keyed,
+        )
+
+    def fail(self, kind: str, sentence: str) -> KaiwaError:
+        """The error for a failure that the server did not put into words."""
+        return CompletionFailed(f"[{self.provider}] {kind}, {sentence}")
+
+
+def _read_body(body: bytes) -> tuple[str, list[str]]:
+    try:
+        found = _decode_body(body)
+    except (msgspec.DecodeError, RecursionError):
+        return body.decode(errors="replace"), []
+    first = found if isinstance(found, _Body) else next(iter(found), _Body())
+    error = first.error
+    if isinstance(error, str):
+        return error, _texts(first.code, first.type)
+    detail = error or _Detail(first.message or first.detail, first.code, first.type)
+    message = detail.message if isinstance(detail.message, str) else body.decode(errors="replace")
+    return message, _texts(detail.code, detail.type)
+
+
+def _texts(*codes: object) -> list[str]:
+    return [str(code) for code in codes if isinstance(code, (str, int))]
+
+
+def _statuses(codes: Iterable[str]) -> Iterable[int]:
+    for code in codes:
+        if code in _STATUS_OF:
+            yield _STATUS_OF[code]
+        elif code.isdecimal() and 400 <= int(code) < 600:
+            yield int(code)
+
+
+def _read_seconds(text: str) -> float | None:
+    """A Retry-After header: seconds or a date."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,26 @@
+"""What the built-in models share: they say a text in pieces, as a model on the network would."""
+
+import re
+
+from kaiwa.domain.prompt import ModelRequest
+
+_CJK = "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003134f"
+_TOKEN = re.compile(rf"[{_CJK}]|\s*[^\s{_CJK}]+|\s+")
+
+
+def split_tokens(text: str) -> list[str]:
+    """Words with the space before them, CJK characters one by one; joined they are `text`."""
+    return _TOKEN.findall(text)
+
+
+def question_of(request: ModelRequest) -> str:
+    """The last thing the user said; the whole text when the model is asked to complete one."""
+    said = [message.text for message in request.messages if message.role == "user"]
+    if not said:
+        said = [message.text for message in request.messages]
+    return said[-1] if said else ""
+
+
+def system_of(request: ModelRequest) -> str:
+    """The system messages as one text."""
+    return "\n\n".join(message.text for message in request.messages if message.role == "system")

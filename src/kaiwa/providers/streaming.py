@@ -1,0 +1,286 @@
+"""What all model servers on the network share: ask, ask again, and read the answer as it comes.
+
+A vendor's module says how a question and an answer look on its wire (`Vendor`, `Reading`).
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol, Self
+
+import msgspec
+from msgspec import Struct
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from kaiwa.domain.events import Delta
+from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.sse import SseEvent, SseFault, SseParser
+from kaiwa.errors import KaiwaError
+from kaiwa.ports import DeltaStream
+from kaiwa.providers.http import Answer, Operator, OutboundError
+from kaiwa.providers.refusals import Interpreter, Refusal, Refused
+
+_ATTEMPTS: Final = 3
+_LONGEST_WAIT: Final = 20.0
+_ERROR_BODY: Final = 1 << 16
+_WHOLE_BODY: Final = 16 << 20
+_DRAIN: Final = 0.05
+_LOST: Final = "the server closed the connection in the middle of the answer"
+_ENDED: Final = "the server ended in the middle of the answer"
+
+
+class Call(Struct, frozen=True):
+    """A request as it goes out."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class ErrorEvent(Exception):
+    """A vendor's stream says that it failed; `body` is what it says."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("the stream says that it failed")
+        self.body = body
+
+
+_UNREADABLE: Final = (ErrorEvent, SseFault, msgspec.DecodeError, RecursionError)
+
+
+class Reading(Protocol):
+    """Reads one answer.
+
+    Both methods add to `deltas`; they raise `ErrorEvent` and msgspec's `DecodeError`.
+    """
+
+    finished: bool
+    """The end marker has come."""
+    complete: bool
+    """Nothing is missing, even if the end marker never comes."""
+
+    def read(self, event: SseEvent, deltas: list[Delta]) -> None: ...
+
+    def read_whole(self, body: bytes, deltas: list[Delta]) -> None:
+        """The answer of a server that does not stream."""
+        ...
+
+
+class Vendor(Protocol):
+    """The wire of one vendor."""
+
+    def write(self, request: ModelRequest) -> Call: ...
+
+    def start_reading(self) -> Reading: ...
+
+    def learn(self, call: Call, refusal: Refusal) -> bool:
+        """Whether the next `write` avoids what was refused in `call`."""
+        ...
+
+
+class _Nonsense(Exception):
+    """The answer makes no sense; the message is the part of a sentence that says why."""
+
+
+class _Cut(Exception):
+    """The answer ended before it was complete."""
+
+
+_FAILURES = (Refused, OutboundError, _Nonsense, _Cut)
+
+
+class ModelServer:
+    """A `ChatModel` on the network."""
+
+    def __init__(
+        self, vendor: Vendor, http: Operator, interpreter: Interpreter, retry_wait: float
+    ) -> None:
+        """`retry_wait`: seconds before the second attempt; the third waits about twice as long."""
+        self._vendor = vendor
+        self._http = http
+        self._interpreter = interpreter
+        self._back_off = wait_exponential_jitter(initial=retry_wait, jitter=retry_wait)
+
+    @property
+    def generative(self) -> bool:
+        return True
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
+        """Entering waits for the first deltas: until they are here, asking again does no harm."""
+        answer = await self._ask(request)
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+    async def _ask(self, request: ModelRequest) -> "_AnswerStream":
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=self._wait,
+            retry=retry_if_exception(_is_passing),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._ask_once, request)
+        except _FAILURES as error:
+            raise _explain(error, self._interpreter) from error
+
+    async def _ask_once(self, request: ModelRequest) -> "_AnswerStream":
+        call = self._vendor.write(request)
+        try:
+            return await self._send(call, request.model)
+        except Refused as refused:
+            if not self._vendor.learn(call, refused.refusal):
+                raise
+        return await self._send(self._vendor.write(request), request.model)
+
+    async def _send(self, call: Call, model: str) -> "_AnswerStream":
+        answer = await self._http.post(call.url, call.headers, call.body)
+        try:
+            if not 200 <= answer.status < 300:
+                body = await answer.read(_ERROR_BODY)
+                read = self._interpreter.read
+                raise Refused(read(model, answer.status, body, answer.retry_after))
+            reading = self._vendor.start_reading()
+            stream = _AnswerStream(answer, reading, self._interpreter, model)
+            await stream.hear_first()
+        except BaseException:
+            answer.close()
+            raise
+        return stream
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.refusal.retry_after if isinstance(error, Refused) else None
+        return max(asked or 0.0, self._back_off(state))
+
+
+class _AnswerStream:
+    """A `DeltaStream` over one HTTP answer."""
+
+    def __init__(
+        self, answer: Answer, reading: Reading, interpreter: Interpreter, model: str
+    ) -> None:
+        self._answer = answer
+        self._reading = reading
+        self._interpreter = interpreter
+        self._model = model
+        self._parser = SseParser()
+        self._first: list[Delta] = []
+        self._over = False
+        self._failure: Exception | None = None
+
+    def close(self) -> None:
+        self._answer.close()
+
+    async def hear_first(self) -> None:
+        """Read until there is something to say, or the end. Raises one of `_FAILURES`."""
+        if "text/html" in self._answer.content_type:
+            raise _Nonsense("the server sent a web page instead of an answer")
+        if "json" in self._answer.content_type:
+            await self._read_whole()
+        else:
+            self._first = await self._next()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Delta]:
+        if self._first:
+            first, self._first = self._first, []
+            return first
+        try:
+            deltas = await self._next()
+        except _FAILURES as error:
+            raise _explain(error, self._interpreter) from error
+        if not deltas:
+            raise StopAsyncIteration
+        return deltas
+
+    async def _read_whole(self) -> None:
+        body = await self._answer.read(_WHOLE_BODY)
+        self._over = True
+        try:
+            self._reading.read_whole(body, self._first)
+        except _UNREADABLE as error:
+            raise self._understand(error) from error
+
+    async def _next(self) -> list[Delta]:
+        """The deltas of the next read that has any; none at the end. Raises one of `_FAILURES`.
+
+        What came before a fault in the same read is given first.
+        """
+        while not self._over:
+            deltas: list[Delta] = []
+            try:
+                await self._receive(deltas)
+            except _FAILURES as error:
+                self._over, self._failure = True, error
+            if deltas:
+                return deltas
+        if self._failure is not None:
+            raise self._failure
+        if self._reading.finished:
+            await self._answer.drain(_DRAIN)
+        return []
+
+    async def _receive(self, deltas: list[Delta]) -> None:
+        try:
+            chunk = await self._answer.receive()
+        except OutboundError as error:
+            if not self._reading.complete:
+                raise _Cut(
+                    "the server closed the connection in the middle of the answer"
+                ) from error
+            self._over = True
+            return
+        try:
+            self._read(chunk, deltas)
+        except _UNREADABLE as error:
+            raise (self._understand(error) if chunk else _Cut(_ENDED)) from error
+        if not chunk:
+            self._over = True
+            if not self._reading.complete:
+                raise _Cut(_ENDED)
+
+    def _read(self, chunk: bytes, deltas: list[Delta]) -> None:
+        fault: SseFault | None = None
+        try:
+            events = self._parser.feed(chunk) if chunk else self._parser.finish()
+        except SseFault as error:
+            events, fault = error.events, error
+        for event in events:
+            self._reading.read(event, deltas)
+            if self._reading.finished:
+                self._over = True
+                return
+        if fault is not None:
+            raise fault
+
+    def _understand(self, error: Exception) -> Exception:
+        match error:
+            case ErrorEvent():
+                return Refused(self._interpreter.read(self._model, 0, error.body))
+            case SseFault():
+                return _Nonsense(f"the server sent an answer that cannot be read: {error}")
+            case _:
+                return _Nonsense("the server sent an answer that is not valid JSON of its kind")
+
+
+def _is_passing(error: BaseException) -> bool:
+    if isinstance(error, Refused):
+        return error.refusal.passing and (error.refusal.retry_after or 0) <= _LONGEST_WAIT
+    return isinstance(error, OutboundError | _Cut)
+
+
+def _explain(error: Exception, interpreter: Interpreter) -> KaiwaError:
+    if isinstance(error, Refused):
+        return error.refusal.to_error()
+    kind = "Server Unavailable Error" if isinstance(error, _Nonsense) else "Connection Error"
+    return interpreter.fail(kind, str(error))

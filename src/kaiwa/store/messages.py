@@ -1,0 +1,300 @@
+"""Messages: opened, kept while they grow, closed; found, paged, and read as history."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+
+from kaiwa.domain.message import Closing, Draft, Exchange, Message, Opening, Outcome, Page
+from kaiwa.errors import NotFound
+from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME
+from kaiwa.store.conversations import find_within
+from kaiwa.store.db import Database
+from kaiwa.store.rows import (
+    OF_USER,
+    THEIR_LIVE,
+    columns_of,
+    conversation_row,
+    message_row,
+    round_row,
+    scope_of,
+    user_row,
+)
+from kaiwa.store.tables import IS_RUNNING, conversations, end_users, feedback, messages, rounds
+
+_AFTER_ALL = 2**31 - 1  # larger than any position
+
+_THIS = messages.c.conversation_id == bindparam("this", type_=ID)
+
+_USER = select(OF_USER.label("id"))
+_ADD_USER = insert(end_users)
+_ADD_CONVERSATION = insert(conversations)
+_ADD = insert(messages)
+_TOUCH = (
+    update(conversations)
+    .where(THEIR_LIVE, conversations.c.id == bindparam("this", type_=ID))
+    .values(
+        updated_at=bindparam("moment", type_=MICROS), inputs=bindparam("new_inputs", type_=INPUTS)
+    )
+)
+_LAST = (
+    select(messages.c.id, messages.c.position)
+    .where(_THIS)
+    .order_by(messages.c.position.desc())
+    .limit(1)
+)
+
+
+async def open_message(db: Database, opening: Opening) -> Message:
+    """Keep the question, and its end user and conversation where they are new.
+
+    Raises `NotFound` when the conversation is not new and not there to be continued.
+    """
+    return await db.write(lambda conn: _open(conn, opening))
+
+
+def _open(conn: Connection, opening: Opening) -> Message:
+    parent_id, position = None, 1
+    if opening.new:
+        user_id = _ensure_user(conn, opening)
+        conn.execute(_ADD_CONVERSATION, conversation_row(opening, user_id))
+    else:
+        user_id = _touch(conn, opening)
+        last = conn.execute(_LAST, {"this": opening.conversation_id}).one_or_none()
+        if last:
+            parent_id, position = last.id, last.position + 1
+    message = Message(
+        id=opening.message_id,
+        conversation_id=opening.conversation_id,
+        parent_id=parent_id,
+        position=position,
+        inputs=opening.inputs,
+        query=opening.query,
+        answer="",
+        reasoning="",
+        outcome=Outcome.RUNNING,
+        error_code=None,
+        error=None,
+        created_at=opening.now,
+    )
+    conn.execute(_ADD, message_row(message, opening, user_id))
+    return message
+
+
+def _ensure_user(conn: Connection, opening: Opening) -> UUID:
+    scope = scope_of(opening.app_id, opening.user, opening.source)
+    found = conn.scalar(_USER, scope)
+    if found:
+        return found
+    conn.execute(_ADD_USER, user_row(opening))
+    return opening.user_id
+
+
+def _touch(conn: Connection, opening: Opening) -> UUID:
+    scope = scope_of(opening.app_id, opening.user, opening.source)
+    touched = {
+        "this": opening.conversation_id,
+        "moment": opening.now,
+        "new_inputs": opening.conversation_inputs,
+    }
+    if not conn.execute(_TOUCH, scope | touched).rowcount:
+        raise NotFound("Conversation Not Exists.")
+    return conn.execute(_USER, scope).scalar_one()
+
+
+_SAID: dict[str, Any] = {"answer": bindparam("new_answer"), "reasoning": bindparam("new_reasoning")}
+_CHECKPOINT = (
+    update(messages)
+    .where(messages.c.id == bindparam("this", type_=ID), IS_RUNNING)
+    .values(**_SAID, heartbeat_at=bindparam("moment", type_=MICROS))
+)
+
+
+async def checkpoint_messages(db: Database, drafts: Sequence[Draft], now: datetime) -> None:
+    """Keep how far answers have come; those that have ended stay as they are."""
+    rows = [
+        {"this": d.message_id, "new_answer": d.answer, "new_reasoning": d.reasoning, "moment": now}
+        for d in drafts
+    ]
+    if rows:  # given no rows, Core would run the statement once without values
+        await db.write(lambda conn: conn.execute(_CHECKPOINT, rows).rowcount)
+
+
+_BEAT = (
+    update(messages)
+    .where(messages.c.owner == bindparam("of_owner", type_=ID), IS_RUNNING)
+    .values(heartbeat_at=bindparam("moment", type_=MICROS))
+)
+
+
+async def beat(db: Database, owner: UUID, now: datetime) -> None:
+    """Say that the process `owner` still works on its running messages."""
+    await db.write(lambda conn: conn.execute(_BEAT, {"of_owner": owner, "moment": now}).rowcount)
+
+
+_WORKSPACE = select(messages.c.workspace_id).where(messages.c.id == bindparam("this", type_=ID))
+_ENDED: dict[str, Any] = {
+    "outcome": bindparam("new_outcome", type_=OUTCOME),
+    "error_code": bindparam("new_code"),
+    "error": bindparam("new_error"),
+    "finished_at": bindparam("moment", type_=MICROS),
+}
+_CLOSE = (
+    update(messages).where(messages.c.id == bindparam("this", type_=ID)).values(**_SAID, **_ENDED)
+)
+_DROP_ROUNDS = delete(rounds).where(rounds.c.message_id == bindparam("this", type_=ID))
+_ADD_ROUNDS = insert(rounds)
+
+
+async def close_message(db: Database, closing: Closing) -> None:
+    """Keep the whole answer and its usage; the last word, also over `close_abandoned`.
+
+    Safe to run twice; does nothing when the message has been erased.
+    """
+    await db.write(lambda conn: _close(conn, closing))
+
+
+def _close(conn: Connection, closing: Closing) -> None:
+    this = {"this": closing.message_id}
+    workspace_id = conn.scalar(_WORKSPACE, this)
+    if workspace_id is None:
+        return
+    said = {"new_answer": closing.answer, "new_reasoning": closing.reasoning}
+    ended = {
+        "new_outcome": closing.outcome,
+        "new_code": closing.error_code,
+        "new_error": closing.error,
+        "moment": closing.now,
+    }
+    conn.execute(_CLOSE, this | said | ended)
+    conn.execute(_DROP_ROUNDS, this)
+    whose = {"message_id": closing.message_id, "workspace_id": workspace_id}
+    rows = [
+        whose | {"position": position} | round_row(spent)
+        for position, spent in enumerate(closing.usage.rounds, 1)
+    ]
+    if rows:
+        conn.execute(_ADD_ROUNDS, rows)
+
+
+_ABANDON = (
+    update(messages)
+    .where(messages.c.heartbeat_at < bindparam("before", type_=MICROS), IS_RUNNING)
+    .values(**_ENDED)
+)
+
+
+async def close_abandoned(
+    db: Database, before: datetime, error_code: str, error: str, now: datetime
+) -> int:
+    """End as `interrupted`, text kept, what has had no heartbeat since `before`; how many."""
+    bound = {
+        "before": before,
+        "new_outcome": Outcome.INTERRUPTED,
+        "new_code": error_code,
+        "new_error": error,
+        "moment": now,
+    }
+    return await db.write(lambda conn: conn.execute(_ABANDON, bound).rowcount)
+
+
+# `rating` is the last field of `Message`, and the only one from another table.
+_RATED = select(*columns_of(Message, messages), feedback.c.rating).outerjoin_from(
+    messages,
+    feedback,
+    and_(
+        feedback.c.message_id == messages.c.id,
+        feedback.c.source == bindparam("of_source"),
+    ),
+)
+
+_POSITION = select(messages.c.position).where(_THIS, messages.c.id == bindparam("first", type_=ID))
+_PAGE = (
+    _RATED.where(_THIS, messages.c.position < bindparam("before"))
+    .order_by(messages.c.position.desc())
+    .limit(bindparam("most"))
+)
+
+
+async def list_messages(
+    db: Database,
+    app_id: UUID,
+    user: str,
+    conversation_id: UUID,
+    *,
+    first_id: UUID | None,
+    limit: int,
+    source: str = "api",
+) -> Page[Message]:
+    """The newest `limit` before `first_id`, oldest first; `has_more` means still older ones.
+
+    Raises `NotFound` for a conversation or a first message that is not there to be seen.
+    """
+    bound = scope_of(app_id, user, source) | {"this": conversation_id, "most": limit + 1}
+
+    def unit(conn: Connection) -> Page[Message]:
+        if find_within(conn, bound) is None:
+            raise NotFound("Conversation Not Exists.")
+        before: int | None = _AFTER_ALL
+        if first_id:
+            before = conn.scalar(_POSITION, {"this": conversation_id, "first": first_id})
+        if before is None:
+            raise NotFound("First Message Not Exists.")
+        found = [Message(*row) for row in conn.execute(_PAGE, bound | {"before": before})]
+        return Page(found[:limit][::-1], len(found) > limit)
+
+    return await db.read(unit)
+
+
+_FIND = _RATED.join(conversations, conversations.c.id == messages.c.conversation_id).where(
+    THEIR_LIVE, messages.c.id == bindparam("this", type_=ID)
+)
+
+
+async def find_message(
+    db: Database, app_id: UUID, user: str, message_id: UUID, *, source: str = "api"
+) -> Message | None:
+    """None also when it is somebody else's or its conversation is deleted."""
+    bound = scope_of(app_id, user, source) | {"this": message_id}
+    row = await db.read(lambda conn: conn.execute(_FIND, bound).one_or_none())
+    return Message(*row) if row else None
+
+
+_HISTORY = (
+    select(messages.c.query, messages.c.answer)
+    .where(_THIS, messages.c.answer != "", messages.c.outcome != Outcome.RUNNING)
+    .order_by(messages.c.position.desc())
+    .limit(bindparam("most"))
+)
+
+
+async def read_history(
+    db: Database, conversation_id: UUID, limit: int, keep: Callable[[Exchange], bool]
+) -> list[Exchange]:
+    """The newest `limit` exchanges that were answered and have ended, oldest first.
+
+    `keep` sees them newest first, on the reader's thread; the first it refuses ends the
+    reading and is left out, so a long conversation is never loaded whole.
+    """
+
+    def unit(conn: Connection) -> list[Exchange]:
+        kept: list[Exchange] = []
+        with conn.execute(_HISTORY, {"this": conversation_id, "most": limit}) as rows:
+            for row in rows:
+                exchange = Exchange(row.query, row.answer)
+                if not keep(exchange):
+                    break
+                kept.append(exchange)
+        return kept[::-1]
+
+    return await db.read(unit)
+
+
+_FIRST = select(messages.c.query).where(_THIS).order_by(messages.c.position).limit(1)
+
+
+async def first_query(db: Database, conversation_id: UUID) -> str | None:
+    """What the conversation began with; None when it has no messages."""
+    return await db.read(lambda conn: conn.scalar(_FIRST, {"this": conversation_id}))

@@ -1,0 +1,223 @@
+"""SQLite behind the `Database` protocol: one thread writes, one reads, one tends the log.
+
+Units that wait together are committed together. Other processes may have the file open.
+"""
+
+import importlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from anyio import to_thread
+from msgspec import Struct
+from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from kaiwa.errors import OperatorError, StoreUnavailable
+from kaiwa.store.checkpointer import Checkpointer
+from kaiwa.store.db import Database
+from kaiwa.store.lane import Done, Failed, Lane, Result, Unit
+from kaiwa.store.tables import SCHEMA
+
+T = TypeVar("T")
+
+_LOG_PATIENCE = 0.2  # while the checkpointer waits for a reader, writers wait for it
+_PORTION = 256
+
+# What the machine does to us; everything else is a mistake of a unit and passes through.
+_OUTSIDE = {
+    sqlite3.SQLITE_BUSY: "is locked by another program",
+    sqlite3.SQLITE_LOCKED: "is locked by another program",
+    sqlite3.SQLITE_PROTOCOL: "is locked by another program",
+    sqlite3.SQLITE_READONLY: "may not be written",
+    sqlite3.SQLITE_PERM: "may not be written",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; its folder must exist and be writable",
+    sqlite3.SQLITE_FULL: "cannot grow; the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be read or written; the disk reports an error",
+    sqlite3.SQLITE_NOMEM: "cannot be used; there is not enough memory",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+}
+
+
+class _Link(Struct, frozen=True):
+    """One connection: the driver's own, and Core's over it."""
+
+    raw: sqlite3.Connection
+    core: Connection
+
+
+class _Sqlite:
+    def __init__(self, writer: _Link, reader: _Link, log: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._checkpointer = Checkpointer(log)
+        self._writes = Lane("kaiwa-writer", self._run_writes, _PORTION)
+        self._reads = Lane("kaiwa-reader", self._run_reads, 1)
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        return await self._reads.ask(unit)
+
+    async def write(self, unit: Callable[[Connection], T]) -> T:
+        return await self._writes.ask(unit)
+
+    async def close(self) -> None:
+        await self._writes.close()
+        await self._reads.close()
+        await to_thread.run_sync(self._release)
+
+    def _release(self) -> None:
+        self._writer.core.close()
+        self._reader.core.close()
+        self._checkpointer.close()
+
+    def _run_writes(self, units: Sequence[Unit]) -> Sequence[Result]:
+        """All in one transaction, or, if one of them fails, each in its own."""
+        try:
+            self._writer.raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            return [Failed(_explain(error)) for _ in units]
+        transaction = self._writer.core.begin()
+        try:
+            results = [Done(unit(self._writer.core)) for unit in units]
+            transaction.commit()
+        except BaseException as error:  # not swallowed: whoever asked for the unit gets it
+            _roll_back(self._writer)
+            if len(units) == 1:
+                return [Failed(_explain(error))]
+            return [result for unit in units for result in self._run_writes([unit])]
+        self._checkpointer.note_commit()
+        return results
+
+    def _run_reads(self, units: Sequence[Unit]) -> Sequence[Result]:
+        return [self._run_read(unit) for unit in units]
+
+    def _run_read(self, unit: Unit) -> Result:
+        try:
+            self._reader.raw.execute("BEGIN")
+            self._reader.core.begin()
+            return Done(unit(self._reader.core))
+        except BaseException as error:  # not swallowed: whoever asked for the unit gets it
+            return Failed(_explain(error))
+        finally:
+            _roll_back(self._reader)
+
+
+async def open_sqlite(path: Path, *, patience: float = 5.0) -> Database:
+    """The database in the file `path`, made or migrated to the newest schema if need be.
+
+    Its folder must exist; another program may hold the file for `patience` seconds, now and at
+    each write. Raises `OperatorError`.
+    """
+    return _Sqlite(*await to_thread.run_sync(_open_links, path, patience))
+
+
+def _open_links(path: Path, patience: float) -> tuple[_Link, _Link, sqlite3.Connection]:
+    with ExitStack() as opened:
+        try:
+            writer = _connect(path, patience, opened)
+            _enter_wal(writer, patience)
+            core = _wrap(writer)
+            _bring_up(core, writer, path)
+            writer.execute("PRAGMA foreign_keys = ON")
+            reader = _connect(path, patience, opened)
+            reader.execute("PRAGMA query_only = ON")
+            log = _connect(path, _LOG_PATIENCE, opened)
+            links = _Link(writer, core), _Link(reader, _wrap(reader)), log
+        except (sqlite3.Error, DBAPIError) as error:
+            raise OperatorError(f"The database {path} {_describe(error)}.") from error
+        opened.pop_all()
+        return links
+
+
+def _connect(path: Path, patience: float, opened: ExitStack) -> sqlite3.Connection:
+    raw = sqlite3.connect(
+        path,
+        timeout=patience,
+        isolation_level=None,  # we say BEGIN ourselves
+        check_same_thread=False,  # opened on one thread, used on one other
+        cached_statements=256,
+    )
+    opened.callback(raw.close)
+    raw.execute("PRAGMA synchronous = FULL")
+    raw.execute("PRAGMA wal_autocheckpoint = 0")
+    raw.execute("PRAGMA cache_size = -8192")  # KB
+    return raw
+
+
+def _wrap(raw: sqlite3.Connection) -> Connection:
+    return create_engine("sqlite+pysqlite://", creator=lambda: raw, poolclass=NullPool).connect()
+
+
+def _enter_wal(raw: sqlite3.Connection, patience: float) -> None:
+    """SQLite does not itself wait for a lock when it changes the journal's mode."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _bring_up(core: Connection, raw: sqlite3.Connection, path: Path) -> None:
+    """Migrate inside one transaction, so that of several starters one does and the rest wait."""
+    raw.execute("BEGIN IMMEDIATE")  # also finds out whether the file may be written
+    transaction = core.begin()
+    try:
+        version = _read_version(raw, path)
+        if version != SCHEMA:
+            # Only now: Alembic takes longer to import than a server with nothing to migrate
+            # takes to start.
+            migrate = importlib.import_module("kaiwa.store.migrate")
+            if version is not None and not migrate.knows_revision(version):
+                raise OperatorError(
+                    f"The database {path} has the schema {version}, which this version of Kaiwa "
+                    "does not know; use the newer version that wrote it."
+                )
+            migrate.upgrade(core)
+        transaction.commit()
+    finally:
+        _roll_back(_Link(raw, core))
+
+
+def _read_version(raw: sqlite3.Connection, path: Path) -> str | None:
+    """None in a new file."""
+    names = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
+    if "alembic_version" in names:
+        row = raw.execute("SELECT version_num FROM alembic_version").fetchone()
+        return row and row[0]
+    if names:
+        raise OperatorError(f"The database {path} belongs to another program.")
+    return None
+
+
+def _roll_back(link: _Link) -> None:
+    """Leave whatever transaction is open, in Core's eyes or the driver's; none is fine."""
+    link.core.rollback()
+    link.raw.rollback()
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's primary result code; 0 for errors that are not its own."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return original.sqlite_errorcode & 0xFF if isinstance(original, sqlite3.Error) else 0
+
+
+def _explain(error: BaseException) -> BaseException:
+    if _code(error) not in _OUTSIDE:
+        return error
+    unavailable = StoreUnavailable()
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def _describe(error: Exception) -> str:
+    """For a sentence that begins with the file's name."""
+    return _OUTSIDE.get(_code(error), f"cannot be used, and nothing in it was changed: {error}")

@@ -1,0 +1,108 @@
+"""Apps, conversations and messages to test with; every default can be said otherwise."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from uuid import UUID
+
+from msgspec.structs import replace
+from uuid_utils.compat import uuid7
+
+from kaiwa.domain.app import App, AppConfig, AppDraft, ModelConfig, Site
+from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
+from kaiwa.domain.usage import Price, Round, Usage
+from kaiwa.store.apps import apply_app
+from kaiwa.store.db import Database
+from kaiwa.store.messages import close_message, open_message
+
+START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+OWNER = UUID(int=7)
+_ticks = count(1)
+
+ROUND = Round(
+    provider="openai",
+    model="small",
+    prompt_tokens=11,
+    completion_tokens=3,
+    price=Price(Decimal("0.15"), Decimal("0.60"), Decimal("0.000001")),
+    estimated=False,
+    latency=0.25,
+)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def tick() -> datetime:
+    """Each time a microsecond later."""
+    return START + timedelta(microseconds=next(_ticks))
+
+
+def draft(
+    name: str = "Helper",
+    *,
+    id: UUID | None = None,
+    prompt: str = "",
+    source: str = "file",
+    api_enabled: bool = True,
+) -> AppDraft:
+    config = AppConfig(ModelConfig("scripted", "m"), pre_prompt=prompt)
+    return AppDraft(id, name, "chat", Site(title=name), api_enabled, config, source)
+
+
+async def make_app(db: Database, name: str = "Helper") -> App:
+    made, _ = await apply_app(db, draft(name, id=uuid7()), uuid7, tick())
+    return made
+
+
+def opening(
+    app: App, user: str = "ann", conversation_id: UUID | None = None, query: str = "why?"
+) -> Opening:
+    """A new conversation's, unless one is named."""
+    inputs: Inputs = {"city": "東京", "n": 2**80}
+    return Opening(
+        workspace_id=app.workspace_id,
+        app_id=app.id,
+        key_id=None,
+        user_id=uuid7(),
+        user=user,
+        source="api",
+        conversation_id=conversation_id or uuid7(),
+        new=conversation_id is None,
+        name="New conversation",
+        introduction="Hello.",
+        config_id=app.config_id,
+        conversation_inputs=inputs,
+        message_id=uuid7(),
+        inputs={"city": "京都"},
+        query=query,
+        owner=OWNER,
+        now=tick(),
+    )
+
+
+async def begin(
+    db: Database, app: App, user: str = "ann", *, now: datetime | None = None
+) -> Message:
+    """The first message of a new conversation."""
+    return await open_message(db, replace(opening(app, user), now=now or tick()))
+
+
+async def go_on(
+    db: Database, app: App, conversation_id: UUID, user: str = "ann", query: str = "why?"
+) -> Message:
+    """One more message of a conversation."""
+    return await open_message(db, opening(app, user, conversation_id, query))
+
+
+def closing(
+    message_id: UUID, answer: str = "because", outcome: Outcome = Outcome.NORMAL
+) -> Closing:
+    return Closing(message_id, answer, "", outcome, None, None, Usage((ROUND,)), tick())
+
+
+async def finish(
+    db: Database, message: Message, answer: str = "because", outcome: Outcome = Outcome.NORMAL
+) -> None:
+    await close_message(db, closing(message.id, answer, outcome))

@@ -1,0 +1,73 @@
+"""A real server on a free loopback port, for tests over the real wire."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import uvicorn
+from aiohttp import ClientSession
+from msgspec import structs
+
+from kaiwa.app import House, build, new_id, now
+from kaiwa.domain.app import App
+from kaiwa.domain.dsl import read_dsl
+from kaiwa.serve import Server, open_socket
+from kaiwa.settings import Settings
+from kaiwa.store.apps import apply_app
+from kaiwa.store.keys import create_key
+from tests.support.client import Client
+
+
+class TestServer:
+    """A running server and its house."""
+
+    __test__ = False
+
+    def __init__(self, house: House, url: str, session: ClientSession) -> None:
+        self.house = house
+        self.url = url
+        self._session = session
+
+    async def make_app(self, dsl: str) -> App:
+        """Apply an app's file."""
+        draft, _ = read_dsl(dsl, "app.yml")
+        app, _ = await apply_app(self.house.context.db, draft, new_id, now())
+        return app
+
+    async def make_key(self, app: App) -> str:
+        key = "app-" + secrets.token_hex(12)
+        digest = hashlib.sha256(key.encode()).digest()
+        await create_key(self.house.context.db, app.id, digest, key[:8], new_id, now())
+        return key
+
+    async def client(self, dsl: str, user: str = "abc-123") -> Client:
+        """A client of a new app."""
+        return self.client_of(await self.make_key(await self.make_app(dsl)), user)
+
+    def client_of(self, key: str, user: str = "abc-123") -> Client:
+        return Client(self._session, f"{self.url}/v1", key, user)
+
+
+@asynccontextmanager
+async def serving(folder: Path, **settings: object) -> AsyncIterator[TestServer]:
+    """Serve until the block ends; `settings` override the defaults."""
+    found = structs.replace(Settings(data=str(folder)), **settings)
+    listener = open_socket("127.0.0.1", 0)
+    async with House(found) as house:
+        config = uvicorn.Config(
+            build(house), lifespan="off", log_config=None, access_log=False, ws="none"
+        )
+        listening = anyio.Event()
+        server = Server(config, listening.set)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listener])
+            await listening.wait()
+            async with ClientSession() as session:
+                port = listener.getsockname()[1]
+                yield TestServer(house, f"http://127.0.0.1:{port}", session)
+            server.force_exit = True
+            server.should_exit = True
+    listener.close()

@@ -1,0 +1,116 @@
+"""How much history fits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaiwa.domain.history import (
+    HistoryWindow,
+    check_fits,
+    history_budget,
+    lower_max_tokens,
+    max_tokens_of,
+    trim,
+)
+from kaiwa.domain.message import Exchange
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.text import count_tokens
+from kaiwa.errors import PromptTooLong
+
+_TEXT = st.integers(1, 40).map("x".__mul__)
+_EXCHANGES = st.lists(st.builds(Exchange, _TEXT, _TEXT), max_size=12)
+
+
+def _all(history: list[Exchange]) -> list[PromptMessage]:
+    messages: list[PromptMessage] = []
+    for exchange in history:
+        messages.append(PromptMessage("user", exchange.query))
+        messages.append(PromptMessage("assistant", exchange.answer))
+    return messages
+
+
+def _request(text: str, **params: object) -> ModelRequest:
+    return ModelRequest("m", (PromptMessage("user", text),), params)
+
+
+@pytest.mark.parametrize(
+    ("context_size", "max_tokens", "system_tokens", "budget"),
+    [(1000, 200, 300, 500), (1000, 900, 200, 0), (None, 768, 1000, 31_000), (None, 40_000, 0, 0)],
+)
+def test_the_budget_is_what_the_rest_leaves(
+    context_size: int | None, max_tokens: int, system_tokens: int, budget: int
+):
+    assert history_budget(context_size, max_tokens, system_tokens) == budget
+
+
+@given(_EXCHANGES, st.integers(0, 120))
+def test_trimming_keeps_the_newest_messages_that_fit(history: list[Exchange], budget: int):
+    kept = trim(history, budget)
+    everything = _all(history)
+    assert kept == everything[len(everything) - len(kept) :]
+    assert len(kept) >= min(1, len(everything))
+    spent = sum(count_tokens(message.text) for message in kept)
+    assert spent <= budget or len(kept) == 1
+    if len(kept) < len(everything):
+        left_out = everything[len(everything) - len(kept) - 1]
+        assert spent + count_tokens(left_out.text) > budget
+
+
+@given(_EXCHANGES, st.integers(0, 120))
+def test_the_window_reads_as_much_as_trimming_needs(history: list[Exchange], budget: int):
+    keep = HistoryWindow(budget)
+    read: list[Exchange] = []
+    for exchange in reversed(history):
+        if not keep(exchange):
+            break
+        read.insert(0, exchange)
+    assert trim(read, budget) == trim(history, budget)
+
+
+def test_an_answer_may_stay_without_its_question():
+    history = [Exchange("a" * 40, "b" * 8), Exchange("c" * 4, "d" * 4)]
+    assert trim(history, 5) == [
+        PromptMessage("assistant", "b" * 8),
+        PromptMessage("user", "cccc"),
+        PromptMessage("assistant", "dddd"),
+    ]
+
+
+def test_the_newest_message_stays_without_any_budget():
+    assert trim([Exchange("q", "answer")], 0) == [PromptMessage("assistant", "answer")]
+
+
+def test_the_window_ends_at_its_limit():
+    keep = HistoryWindow(1_000_000, limit=2)
+    assert [keep(Exchange("q", "a")) for _ in range(3)] == [True, True, False]
+
+
+def test_a_prompt_that_leaves_no_room_is_refused():
+    request = _request("x" * 400)
+    check_fits(request, 120, 20)
+    check_fits(request, None, 999_999)
+    with pytest.raises(PromptTooLong):
+        check_fits(request, 120, 21)
+
+
+@pytest.mark.parametrize(
+    ("context_size", "max_tokens", "lowered"),
+    [(200, 100, 100), (200, 101, 100), (110, 50, 16), (None, 5000, 5000), (90, 50, 16)],
+)
+def test_max_tokens_is_lowered_to_what_is_left(
+    context_size: int | None, max_tokens: int, lowered: int
+):
+    request = _request("x" * 400, max_tokens=max_tokens, seed=1)
+    found = lower_max_tokens(request, context_size)
+    assert found.params == {"max_tokens": lowered, "seed": 1}
+    assert request.params["max_tokens"] == max_tokens
+
+
+def test_no_max_tokens_stays_none():
+    request = _request("x" * 400)
+    assert lower_max_tokens(request, 10) is request
+
+
+@pytest.mark.parametrize(("value", "expected"), [(5, 5), (None, 0), ("9", 0), (True, 0), (-1, 0)])
+def test_only_a_number_counts_as_max_tokens(value: object, expected: int):
+    assert max_tokens_of({"max_tokens": value}) == expected
