@@ -83,7 +83,7 @@ async def test_starters_at_once_migrate_once(tmp_path: Path) -> None:
         await db.close()
 
 
-async def test_processes_starting_at_once_migrate_once(tmp_path: Path) -> None:
+def test_processes_starting_at_once_migrate_once(tmp_path: Path) -> None:
     program = f"""
 import anyio, pathlib, sys
 from kaiwa.store.sqlite import open_sqlite
@@ -138,9 +138,10 @@ async def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def nobody(tmp_path: Path) -> Iterator[None]:
-    """Without root's right to write everywhere, if we have it."""
+def unwritable(tmp_path: Path) -> Iterator[None]:
+    """The test's folder may be read only; root, who may write everywhere, is somebody else."""
     if os.geteuid() != 0:
+        tmp_path.chmod(0o555)
         yield
         return
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
@@ -152,12 +153,10 @@ def nobody(tmp_path: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.mark.usefixtures("nobody")
+@pytest.mark.usefixtures("unwritable")
 async def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555) if os.geteuid() != 65534 else None
     assert "folder must exist and be writable" in await refusal(tmp_path / "kaiwa.db")
 
 
-@pytest.mark.usefixtures("nobody")
-async def test_a_file_that_may_not_be_written_is_refused(file: Path) -> None:
+async def test_a_file_that_may_not_be_written_is_refused(file: Path, unwritable: None) -> None:
     assert re.search("may not be written|be writable", await refusal(file))

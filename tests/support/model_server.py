@@ -98,7 +98,7 @@ class ModelServer:
     models: list[str] = field(default_factory=list[str])
     """What `GET …/models` lists."""
     url: str = ""
-    _behaviours: list[Behaviour] = field(default_factory=list[Behaviour])
+    _behaviours: list[Behaviour] = field(default_factory=lambda: [speak()])
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set["asyncio.Task[Any]"])
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
     _server: asyncio.Server | None = None
@@ -152,9 +152,10 @@ class ModelServer:
         self._writers.add(writer)
         self._connections += 1
         number = self._connections
+        ahead = bytearray()
         try:
-            while (request := await _read_request(reader, number)) is not None:
-                if not await self._answer(request, reader, writer):
+            while (request := await _read_request(reader, ahead, number)) is not None:
+                if not await self._answer(request, reader, ahead, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -166,7 +167,11 @@ class ModelServer:
             self._tasks.discard(task)
 
     async def _answer(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        request: Request,
+        reader: asyncio.StreamReader,
+        ahead: bytearray,
+        writer: asyncio.StreamWriter,
     ) -> bool:
         """Whether the connection can be used again."""
         exchange = Exchange(request, writer)
@@ -178,21 +183,15 @@ class ModelServer:
         behaviour = self._behaviours.pop(0) if len(self._behaviours) > 1 else self._behaviours[0]
         async with asyncio.TaskGroup() as tasks:
             playing = tasks.create_task(_play(behaviour, exchange))
-            watching = tasks.create_task(_watch(reader))
+            watching = tasks.create_task(_watch(reader, ahead))
             await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if not playing.done() and not self._is_aborted(writer):
-                self.left.append(asyncio.get_running_loop().time())
-                self._changed.set()
+            heard_out = playing.done() and playing.result()
             playing.cancel()
             watching.cancel()
+        if not heard_out and self._server is not None and self._server.is_serving():
+            self.left.append(asyncio.get_running_loop().time())
+            self._changed.set()
         return exchange.keep_alive
-
-    def _is_aborted(self, writer: asyncio.StreamWriter) -> bool:
-        """Whether we broke the connection ourselves."""
-        return writer.transport.is_closing() and not self._server_is_open()
-
-    def _server_is_open(self) -> bool:
-        return self._server is not None and self._server.is_serving()
 
 
 def speak(
@@ -218,13 +217,15 @@ def speak(
     async def play(exchange: Exchange) -> None:
         await exchange.start()
         opening, events, closing = _events(exchange, tokens, reasoning, usage, finish, done)
+        if events:
+            events[0] = opening + events[0]
+        else:
+            closing = opening + closing
         for i in range(0, len(events), group):
-            data = b"".join(events[i : i + group])
-            await _write_split(exchange, opening + data if i == 0 else data, split)
-            opening = opening if not events else b""
+            await _write_split(exchange, b"".join(events[i : i + group]), split)
             if pace:
                 await asyncio.sleep(pace * group)
-        await _write_split(exchange, opening + closing, split)
+        await _write_split(exchange, closing, split)
         if end:
             await exchange.end()
         else:
@@ -325,11 +326,13 @@ def whole(text: str = "Hello world", usage: tuple[int, int] = (7, 3)) -> Behavio
                 "usage": {"input_tokens": prompt, "output_tokens": completion},
             }
         else:
-            said = {"text": text} if exchange.wire == "completions" else {"message": {}}
-            if "message" in said:
-                said = {"message": {"role": "assistant", "content": text}}
+            choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+            if exchange.wire == "completions":
+                choice["text"] = text
+            else:
+                choice["message"] = {"role": "assistant", "content": text}
             body = {
-                "choices": [{"index": 0, "finish_reason": "stop", **said}],
+                "choices": [choice],
                 "usage": {"prompt_tokens": prompt, "completion_tokens": completion},
             }
         await exchange.start(content_type="application/json")
@@ -452,7 +455,7 @@ def _messages_events(
     prompt, completion = usage or (0, 0)
     # A part of the prompt came from the cache, which this vendor counts apart.
     counts = {"input_tokens": prompt - 2, "cache_read_input_tokens": 2, "output_tokens": 1}
-    message = {"id": "m1", "role": "assistant", "content": [], "usage": counts if usage else None}
+    message = {"id": "m1", "role": "assistant", "usage": counts if usage else None}
     opening = _typed("message_start", message=message) + _typed("ping")
     opening += _typed("content_block_start", index=0, content_block={"type": "text", "text": ""})
 
@@ -484,27 +487,34 @@ async def _write_split(exchange: Exchange, data: bytes, split: int) -> None:
             await asyncio.sleep(0)
 
 
-async def _play(behaviour: Behaviour, exchange: Exchange) -> None:
-    with suppress(ConnectionError):
+async def _play(behaviour: Behaviour, exchange: Exchange) -> bool:
+    """Whether the client was there to the end."""
+    try:
         await behaviour(exchange)
+    except ConnectionError:
+        return False
+    return True
 
 
-async def _watch(reader: asyncio.StreamReader) -> None:
-    """Returns when the client closes its connection; clients send nothing while they listen."""
+async def _watch(reader: asyncio.StreamReader, ahead: bytearray) -> None:
+    """Returns when the client closes its connection; what it says meanwhile is its next request."""
     with suppress(ConnectionError):
-        while await reader.read(1):
-            pass
+        while byte := await reader.read(1):
+            ahead += byte
 
 
 async def _forever() -> None:
     await asyncio.Event().wait()
 
 
-async def _read_request(reader: asyncio.StreamReader, connection: int) -> Request | None:
+async def _read_request(
+    reader: asyncio.StreamReader, ahead: bytearray, connection: int
+) -> Request | None:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = bytes(ahead) + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
+    ahead.clear()
     first, *lines = head.decode().split("\r\n")
     method, path, _ = first.split(" ")
     pairs = (line.split(":", 1) for line in lines if line)

@@ -43,7 +43,7 @@ def test_a_whole_export_is_understood():
     assert draft.site == Site(title="Order helper", description="Helps with orders")
     assert draft.config == AppConfig(
         model=ModelConfig(
-            "openai",
+            "langgenius/openai/openai",
             "gpt-4o-mini",
             params={"max_tokens": 800, "response_format": "text", "temperature": 0.3},
         ),

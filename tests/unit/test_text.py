@@ -115,7 +115,7 @@ def test_a_shortened_text_is_one_line_within_its_limit(text: str, limit: int):
 def test_our_own_texts_are_there_in_each_language():
     assert say("new_conversation", "en") == "New conversation"
     assert say("new_conversation", language_of("你好")) == "新的对话"
-    assert say("nothing_found", "ja")
+    assert say("new_conversation", "ja") == "新しい会話"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class Ready(Struct, frozen=True):
 
 async def check_order(order: Order, context: Context) -> Ready:
     """Raises whatever the client is to be refused with."""
-    if not order.query.strip():
+    if not order.query:
         raise InvalidParam("query is required")
     if order.conversation_id is None:
         kit = await context.kit_for(order.config)

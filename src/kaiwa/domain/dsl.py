@@ -81,8 +81,8 @@ def _site(about: Block, ours: Block, name: str) -> Site:
         about.note("icon_type", "icons other than emoji are not honoured yet")
         icon, icon_type = Site().icon, "emoji"
     site = Site(
-        title=ours.text("title", name),
-        description=ours.text("description", about.text("description")),
+        title=ours.text("title") or name,
+        description=ours.text("description") or about.text("description"),
         icon=icon,
         icon_background=about.text("icon_background") or Site().icon_background,
         icon_type=icon_type,
@@ -148,7 +148,7 @@ def _model(block: Block) -> ModelConfig:
         key: node.json() for key, node in params.node.mapping().items() if key != "stop"
     }
     model = ModelConfig(
-        provider=provider.text().strip().rsplit("/", 1)[-1],  # `langgenius/openai/openai`
+        provider=provider.text().strip(),
         name=name.text().strip(),
         mode="completion" if mode and mode.choice(("chat", "completion")) != "chat" else "chat",
         params=others,

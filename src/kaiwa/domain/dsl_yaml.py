@@ -15,6 +15,7 @@ from kaiwa.errors import OperatorError
 
 _LARGEST_FILE = 1_000_000
 _LARGEST_EXPANDED = 4_000_000
+_NODE_SIZE = 20
 _DEEPEST = 50
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_TAG + kind for kind in ("int", "float", "bool", "null"))
@@ -186,7 +187,7 @@ class _Reader:
 
     def read(self, node: yaml.Node, key: str, line: int, depth: int) -> Node:
         place = Node(self._file, line, key or "(file)", None)
-        self._room -= 1
+        self._room -= _NODE_SIZE
         if depth > _DEEPEST:
             raise place.fault("is nested too deeply")
         value: Value

@@ -8,15 +8,10 @@ from typing import Final, Literal
 from kaiwa.domain.message import JsonValue
 
 Language = Literal["en", "zh", "ja"]
-OwnText = Literal["new_conversation", "nothing_found"]
+OwnText = Literal["new_conversation"]
 
 _OWN_TEXTS: Final[dict[OwnText, dict[Language, str]]] = {
     "new_conversation": {"en": "New conversation", "zh": "新的对话", "ja": "新しい会話"},
-    "nothing_found": {
-        "en": "I have found nothing about that in what I was given.",
-        "zh": "在我掌握的资料中没有找到相关内容。",
-        "ja": "手元の資料には、それについての記述が見つかりませんでした。",
-    },
 }
 
 _KANA = "\u3041-\u3096\u30a1-\u30fa\uff66-\uff9d"

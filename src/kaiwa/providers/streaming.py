@@ -104,7 +104,7 @@ class ModelServer:
         self._vendor = vendor
         self._http = http
         self._interpreter = interpreter
-        self._back_off = wait_exponential_jitter(initial=retry_wait, jitter=retry_wait)
+        self._back_off = wait_exponential_jitter(multiplier=retry_wait, jitter=retry_wait)
 
     @property
     def generative(self) -> bool:

@@ -220,4 +220,5 @@ def _explain(error: BaseException) -> BaseException:
 
 def _describe(error: Exception) -> str:
     """For a sentence that begins with the file's name."""
-    return _OUTSIDE.get(_code(error), f"cannot be used, and nothing in it was changed: {error}")
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    return _OUTSIDE.get(_code(error), f"cannot be used, and nothing in it was changed: {reason}")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -158,7 +158,7 @@ class _Usage(Struct, gc=False):
 class _Chunk(Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw | Literal[""] = ""
+    error: Any = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode

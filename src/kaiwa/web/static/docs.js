@@ -14,7 +14,7 @@ function el(tag, attributes = {}, ...children) {
       node.setAttribute(name, value === true ? "" : value);
     }
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== ""));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== ""));
   return node;
 }
 
@@ -102,29 +102,20 @@ function field(label, control) {
   return el("div", { class: "field" }, el("label", { for: control.id }, label), control);
 }
 
-/** Show a response as it comes: a stream piece by piece, JSON indented at its end. */
+/** Show a response as it comes; JSON is indented once it is whole. */
 async function show(response, output) {
-  const type = response.headers.get("content-type") ?? "";
-  if (!/json|text\/|xml/.test(type)) {
-    output.textContent = `${(await response.blob()).size} bytes of ${type || "no stated type"}`;
-    return;
-  }
-  if (!type.startsWith("text/event-stream")) {
-    const text = await response.text();
-    try {
-      output.textContent = JSON.stringify(JSON.parse(text), null, 2);
-    } catch {
-      output.textContent = text;
-    }
-    return;
-  }
+  if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return;
+    if (done) break;
     const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
     output.append(value);
     if (atEnd) output.scrollTop = output.scrollHeight;
+  }
+  if (/json/.test(response.headers.get("content-type"))) {
+    output.textContent = JSON.stringify(JSON.parse(output.textContent), null, 2);
+    output.scrollTop = 0;
   }
 }
 
@@ -214,9 +205,9 @@ function drawOperation(path, method, operation) {
     el("div", { class: "inside" }, prose(operation.description),
       parameters.length ? [el("h3", {}, "Parameters"), el("ul", { class: "fields" }, parameters.map((p) =>
         fact(p.name, p.schema ?? {}, p.required, `${p.description ?? ""} (in the ${p.in})`.trim())))] : [],
-      body ? [el("h3", {}, "Body"), bodies.flat()] : [],
-      el("h3", {}, "Responses"), responses(operation),
-      el("h3", {}, "Try it"), tryForm(id, path, method, operation)));
+      body ? [el("h3", {}, "Body"), bodies] : [],
+      el("h3", {}, "Try it"), tryForm(id, path, method, operation),
+      el("h3", {}, "Responses"), responses(operation)));
 }
 
 function draw() {

@@ -1,0 +1,21 @@
+"""A model server on loopback and the door to it."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from kaiwa.providers.http import Operator
+from tests.support.model_server import ModelServer
+
+
+@pytest.fixture
+async def server(anyio_backend: str) -> AsyncGenerator[ModelServer]:
+    async with ModelServer() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def http(anyio_backend: str) -> AsyncGenerator[Operator]:
+    door = Operator()
+    yield door
+    await door.close()

@@ -1,0 +1,108 @@
+"""What a turn or a page asks is answered from indexes, however many rows there are."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import Connection, event
+from uuid_utils.compat import uuid7
+
+from kaiwa.domain.app import App
+from kaiwa.domain.message import Draft
+from kaiwa.store.apps import get_config
+from kaiwa.store.conversations import (
+    SortBy,
+    delete_conversation,
+    list_conversations,
+    pin_conversation,
+    purge_conversations,
+    rename_conversation,
+    retitle_conversation,
+)
+from kaiwa.store.db import Database
+from kaiwa.store.feedback import set_rating
+from kaiwa.store.keys import find_caller
+from kaiwa.store.messages import (
+    beat,
+    checkpoint_messages,
+    close_abandoned,
+    find_message,
+    first_query,
+    list_messages,
+    read_history,
+)
+from tests.store.sample import OWNER, at, begin, finish, go_on, tick
+
+pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
+
+
+class Explaining:
+    """A database that notes how SQLite goes about every statement it is given."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.plans: list[tuple[str, str]] = []
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        return await self._db.read(self._explained(unit))
+
+    async def write(self, unit: Callable[[Connection], T]) -> T:
+        return await self._db.write(self._explained(unit))
+
+    async def close(self) -> None:
+        await self._db.close()
+
+    def _explained(self, unit: Callable[[Connection], T]) -> Callable[[Connection], T]:
+        def explain(conn: Connection) -> T:
+            said: list[tuple[str, Any]] = []
+
+            def note(_c: Any, _cursor: Any, sql: str, values: Any, _ctx: Any, many: bool) -> None:
+                said.append((sql, values[0] if many else values))
+
+            event.listen(conn, "before_cursor_execute", note)
+            try:
+                return unit(conn)
+            finally:
+                event.remove(conn, "before_cursor_execute", note)
+                for sql, values in said:
+                    steps = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+                    self.plans.extend((sql, step.detail) for step in steps)
+
+        return explain
+
+
+async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(db: Database, app: App) -> None:
+    seen = Explaining(db)
+    first = await begin(seen, app)
+    second = await go_on(seen, app, first.conversation_id)
+    where = first.conversation_id
+    await checkpoint_messages(seen, [Draft(second.id, "so", "")], tick())
+    await beat(seen, OWNER, tick())
+    await finish(seen, second)
+    await close_abandoned(seen, at(0), "code", "why", at(0))
+    await find_caller(seen, b"")
+    await get_config(seen, app.id, app.config_id)
+    await list_messages(seen, app.id, "ann", where, first_id=second.id, limit=5)
+    await find_message(seen, app.id, "ann", second.id)
+    await set_rating(seen, app.id, "ann", second.id, "like", None, uuid7, tick())
+    await set_rating(seen, app.id, "ann", second.id, None, None, uuid7, tick())
+    await read_history(seen, where, 5, lambda _: True)
+    await first_query(seen, where)
+    await rename_conversation(seen, app.id, "ann", where, "x", tick())
+    await pin_conversation(seen, app.id, "ann", where, True)
+    await retitle_conversation(seen, where, "x", "y")
+    sorts: list[SortBy] = ["created_at", "-created_at", "updated_at", "-updated_at"]
+    for sort_by in sorts:
+        for last_id in (None, where):
+            await list_conversations(
+                seen, app.id, "ann", last_id=last_id, limit=5, pinned=None, sort_by=sort_by
+            )
+    await delete_conversation(seen, app.id, "ann", where, tick())
+    await purge_conversations(seen, at(100))
+    assert len(seen.plans) > 40
+    for sql, step in seen.plans:
+        # The index over running messages is read whole: it holds no others.
+        assert not step.startswith("SCAN") or "ix_messages_running" in step, (sql, step)
+        assert "TEMP B-TREE" not in step, (sql, step)
