@@ -23,11 +23,12 @@ from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.chat.turn import Context
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.message import Draft
+from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
 from kaiwa.ports import Kit
 from kaiwa.providers.catalog import Catalog, price_per_million
 from kaiwa.providers.http import Operator
-from kaiwa.settings import Settings
+from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
 from kaiwa.store.sqlite import open_sqlite
@@ -49,13 +50,17 @@ def new_id() -> UUID:
 
 def data_folder(settings: Settings) -> Path:
     """The data folder, made when it is missing. Raises `OperatorError`."""
-    folder = Path(settings.data).expanduser()
     try:
+        folder = Path(settings.data).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OperatorError(f"The data folder {settings.data} is a file; name a folder.") from error
     except OSError as error:
         raise OperatorError(
-            f"The data folder {folder} cannot be made: {error.strerror}."
+            f"The data folder {settings.data} cannot be made: {error.strerror}."
         ) from error
+    except (RuntimeError, ValueError) as error:  # an unknown ~user; a name no file can have
+        raise OperatorError(f"The data folder {settings.data!r} cannot be: {error}.") from error
     return folder
 
 
@@ -90,9 +95,10 @@ class House:
         http = Operator(settings.connect_timeout)
         self._open.push_async_callback(http.close)
         self.catalog = _catalog(settings, http)
+        await self.catalog.open_servers()
         upkeep = await self._open.enter_async_context(anyio.create_task_group())
         self._open.callback(upkeep.cancel_scope.cancel)
-        upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings))
+        upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings), owner)
 
         async def save(drafts: Sequence[Draft]) -> None:
             await checkpoint_messages(db, drafts, now())
@@ -165,18 +171,21 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
 
 
 def _catalog(settings: Settings, http: Operator) -> Catalog:
-    try:
-        prices = {
-            name: price_per_million(price.prompt, price.completion, price.currency)
-            for name, price in settings.prices.items()
-        }
-    except ArithmeticError as error:
-        raise OperatorError("A price in the settings is not a decimal number.") from error
     return Catalog(
         http,
         settings.providers,
         os.environ,
         settings.default_model,
-        prices,
+        {name: _price(name, price) for name, price in settings.prices.items()},
         settings.context_sizes,
     )
+
+
+def _price(name: str, price: PriceSetting) -> Price:
+    try:
+        return price_per_million(price.prompt, price.completion, price.currency)
+    except ValueError as error:
+        raise OperatorError(
+            f"The price of {name} in the settings must be decimal numbers, not"
+            f" {price.prompt!r} and {price.completion!r}."
+        ) from error

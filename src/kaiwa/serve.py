@@ -6,22 +6,27 @@ with what was said; a second signal ends them at once.
 
 import fcntl
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import anyio
 import uvicorn
 
 from kaiwa.app import House, build
-from kaiwa.chat.running import Cut
+from kaiwa.chat.running import Running
 from kaiwa.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 5
+_CLOSE_SECONDS = 3
+_LAST_WORDS_SECONDS = 2
+"""How long clients may take to hear the end of answers that were cut."""
+
+Signals = AsyncIterator[signal.Signals]
 
 
 class Server(uvicorn.Server):
@@ -33,28 +38,55 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Signals are ours: see `_stop_on_signal`."""
+        """Signals are ours: see `_stop_on_signals`."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
 
+    def hang_up(self) -> None:
+        """Break all connections and do not wait for them."""
+        self.force_exit = True
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+def open_signals() -> AbstractContextManager[Signals]:
+    """The signals that end a server; those that come before it listens are not lost."""
+    return anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+
 
 @contextmanager
 def claim_folder(folder: Path) -> Generator[None]:
-    """Hold the data folder for one server. Raises `OperatorError` when another one has it."""
+    """Hold the data folder for one server. Raises `OperatorError` when another one has it.
+
+    The folder itself is locked, so that no lock file stays behind.
+    """
     try:
-        with (folder / "serve.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OperatorError(
-                    f"Another Kaiwa server is already using the data folder {folder}."
-                ) from error
-            yield
-    except PermissionError as error:
-        raise OperatorError(f"The data folder {folder} cannot be written.") from error
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise OperatorError(
+            f"The data folder {folder} cannot be opened: {error.strerror}."
+        ) from error
+    try:
+        _lock(held, folder)
+        yield
+    finally:
+        os.close(held)
+
+
+def _lock(held: int, folder: Path) -> None:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OperatorError(
+            f"Another Kaiwa server is already using the data folder {folder}."
+        ) from error
+    except OSError as error:
+        raise OperatorError(
+            f"The data folder {folder} cannot be locked: {error.strerror}."
+        ) from error
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -62,12 +94,18 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
+    except socket.gaierror as error:
+        raise OperatorError(f"Cannot listen on {host}: there is no such address.") from error
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise OperatorError(f"Cannot listen on {host} port {port}: {reason}.") from error
+    except (ValueError, OverflowError) as error:
+        raise OperatorError(f"Cannot listen on {host!r} port {port}: {error}.") from error
 
 
-async def serve(house: House, listener: socket.socket, announce: Callable[[], None]) -> None:
+async def serve(
+    house: House, listener: socket.socket, signals: Signals, announce: Callable[[], None]
+) -> None:
     """Serve until a signal comes, then stop in order."""
     config = uvicorn.Config(
         build(house),
@@ -81,29 +119,30 @@ async def serve(house: House, listener: socket.socket, announce: Callable[[], No
         timeout_graceful_shutdown=_CLOSE_SECONDS,
     )
     server = Server(config, announce)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, signals, server, house)
-            await server.serve(sockets=[listener])
-            tasks.cancel_scope.cancel()
-
-
-async def _stop_on_signal(
-    signals: AsyncIterator[signal.Signals], server: Server, house: House
-) -> None:
-    running = house.context.running
-
-    async def stop() -> None:
-        await running.drain(house.settings.drain_timeout)
-        server.should_exit = True
-
     async with anyio.create_task_group() as tasks:
-        stopping = False
+        tasks.start_soon(_stop_on_signals, signals, server, house)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+
+
+async def _stop_on_signals(signals: Signals, server: Server, house: House) -> None:
+    running = house.context.running
+    seconds = house.settings.drain_timeout
+    async with anyio.create_task_group() as tasks:
         async for _ in signals:
-            if stopping:
-                running.cut_all(Cut.SHUTDOWN)
-                continue
-            stopping = True
-            if count := len(running):
-                logger.warning("stopping; %d answers may still finish", count)
-            tasks.start_soon(stop)
+            if seconds and (count := len(running)):
+                logger.warning(
+                    "stopping; %d answers may still finish, for %g seconds", count, seconds
+                )
+            tasks.start_soon(_stop, server, running, seconds)
+            seconds = 0
+
+
+async def _stop(server: Server, running: Running, seconds: float) -> None:
+    """Stop after so many seconds at the latest; clients that take nothing are hung up on."""
+    with anyio.move_on_after(seconds + _LAST_WORDS_SECONDS):
+        await running.drain(seconds)
+    if len(running):
+        server.hang_up()
+        await running.drain(0)
+    server.should_exit = True

@@ -5,8 +5,10 @@ an option of the model server of that name.
 """
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +19,20 @@ from kaiwa.errors import OperatorError
 
 _PREFIX = "KAIWA_"
 _PROVIDERS = "KAIWA_PROVIDERS_"
+_LEVELS = ("debug", "info", "warning", "error")
+_BOUNDS = {
+    "port": (0, 65535),
+    "waiting_questions": (0, 1e6),
+    "body_limit": (1, 1e9),
+}
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "array": "a list",
+    "object": "a table",
+    "bool": "true or false",
+}
 
 
 class PriceSetting(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +92,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Context sizes in tokens by `provider/model`."""
 
 
+class Value(Struct, frozen=True):
+    """What one source says about a setting."""
+
+    value: object
+    source: str
+    """As an operator calls it: a file, a variable, the command line."""
+
+
 def load_settings(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -83,85 +107,137 @@ def load_settings(
 ) -> Settings:
     """The settings in force; `given` (the command line's) come last.
 
-    `./kaiwa.toml` is read when it is there and no `file` is named. Raises `OperatorError`.
+    `./kaiwa.toml` is read when it is there and no `file` is named. Raises `OperatorError`, which
+    names the setting and where it stands.
     """
     environment = os.environ if environment is None else environment
     values = _from_file(file)
     _add_environment(values, environment)
-    values.update({name: value for name, value in (given or {}).items() if value is not None})
+    for name, value in (given or {}).items():
+        if value is not None:
+            values[name] = Value(value, "the command line")
     try:
-        settings = msgspec.convert(values, Settings, strict=False)
+        bare = {name: found.value for name, found in values.items()}
+        settings = msgspec.convert(bare, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise OperatorError(f"A setting is wrong: {_explain(error)}.") from error
-    _check(settings)
+        raise _explain(str(error), values) from error
+    for name in values:
+        _check(name, getattr(settings, name), values[name].source)
     return settings
 
 
-def _from_file(file: Path | None) -> dict[str, object]:
+def _from_file(file: Path | None) -> dict[str, Value]:
     path = file or Path("kaiwa.toml")
     if file is None and not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        found = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise OperatorError(
             f"The settings file {path} cannot be read: {error.strerror}."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OperatorError(f"The settings file {path} is not valid TOML: {error}.") from error
+    for name in found:
+        if name not in Settings.__struct_fields__:
+            raise _unknown(name, f"the settings file {path}", Settings.__struct_fields__)
+    return {name: Value(value, str(path)) for name, value in found.items()}
 
 
-def _add_environment(values: dict[str, object], environment: Mapping[str, str]) -> None:
+def _add_environment(values: dict[str, Value], environment: Mapping[str, str]) -> None:
     names = {f"{_PREFIX}{name.upper()}": name for name in Settings.__struct_fields__}
-    for variable, text in environment.items():
+    for variable, text in sorted(environment.items()):
         if variable == f"{_PREFIX}CONFIG" or not variable.startswith(_PREFIX):
             continue
         if variable.startswith(_PROVIDERS):
             _add_provider(values, variable, text)
-        elif variable in names:
-            values[names[variable]] = _parsed(names[variable], variable, text)
-        else:
-            raise OperatorError(
-                f"{variable} is not a setting of Kaiwa; see docs/guide/settings.md."
-            )
+        elif variable not in names:
+            raise _unknown(variable, "the environment", names)
+        elif text or variable == f"{_PREFIX}ORIGINS":
+            # Empty is how container files say "not set"; but an empty list is a list.
+            values[names[variable]] = Value(_parsed(names[variable], variable, text), variable)
+
+
+def _unknown(name: str, place: str, known: Iterable[str]) -> OperatorError:
+    bare = {one.removeprefix(_PREFIX): one for one in known}
+    close = get_close_matches(name.removeprefix(_PREFIX), bare, n=1)
+    guess = f"; did you mean {bare[close[0]]}?" if close else "; see docs/guide/settings.md."
+    return OperatorError(f"{name} in {place} is not a setting of Kaiwa{guess}")
 
 
 def _parsed(name: str, variable: str, text: str) -> object:
     if name == "origins":
         return [origin.strip() for origin in text.split(",") if origin.strip()]
-    if name in ("prices", "context_sizes"):
+    if name in ("prices", "context_sizes", "providers"):
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise OperatorError(f"{variable} must be a JSON object: {error}.") from error
     return text
 
 
-def _add_provider(values: dict[str, object], variable: str, text: str) -> None:
-    name, _, option = variable.removeprefix(_PROVIDERS).lower().partition("_")
+def _add_provider(values: dict[str, Value], variable: str, text: str) -> None:
+    found = values.get("providers", Value({}, variable))
+    if not isinstance(found.value, dict):
+        return  # refused later, with the name of its source
+    providers = dict(cast("dict[str, object]", found.value))
+    name, option = _split(variable.removeprefix(_PROVIDERS).lower(), providers)
     if not name or not option:
-        raise OperatorError(f"{variable} must name a provider and an option of it.")
-    providers = values.setdefault("providers", {})
-    if isinstance(providers, dict):
-        found = cast("dict[str, dict[str, object]]", providers)
-        found.setdefault(name, {})[option] = text
+        raise OperatorError(
+            f"{variable} must name a model server and an option of it, as in "
+            f"{_PROVIDERS}VLLM_BASE_URL."
+        )
+    entry = providers.get(name, {})
+    if isinstance(entry, dict):
+        providers[name] = {**cast("dict[str, object]", entry), option: text}
+    values["providers"] = Value(providers, found.source)
 
 
-def _check(settings: Settings) -> None:
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise OperatorError(f"The setting log_level cannot be {settings.log_level!r}.")
-    if not 0 <= settings.port <= 65535:
-        raise OperatorError(f"The setting port cannot be {settings.port}.")
-    for name in Settings.__struct_fields__:
-        value: object = getattr(settings, name)
-        if isinstance(value, float) and not 0 < value < 1e9:
-            raise OperatorError(f"The setting {name} must be a positive number, not {value}.")
-    if settings.default_model and "/" not in settings.default_model:
-        raise OperatorError("The setting default_model must look like provider/model.")
+def _split(text: str, providers: Iterable[str]) -> tuple[str, str]:
+    """The server and its option; of the known servers the longest that fits, else one word."""
+    for name in sorted(providers, key=len, reverse=True):
+        if text.startswith(f"{name.lower()}_"):
+            return name, text[len(name) + 1 :]
+    name, _, option = text.partition("_")
+    return name, option
 
 
-def _explain(error: msgspec.ValidationError) -> str:
-    text = str(error)
-    sentence, _, path = text.partition(" - at `$")
-    name = path.rstrip("`").lstrip(".")
-    return f"{name}: {sentence}" if name else sentence
+def _check(name: str, value: object, source: str) -> None:
+    """What the type alone does not say. Raises `OperatorError`."""
+    if name == "context_sizes":
+        for model, size in cast("dict[str, int]", value).items():
+            if size < 1:
+                raise _wrong(f"context_sizes.{model}", source, "at least 1", size)
+    least, most = _BOUNDS.get(name, (0, 1e9))
+    wanted = ""
+    if name == "log_level" and value not in _LEVELS:
+        wanted = f"one of {', '.join(_LEVELS)}"
+    elif name in ("data", "host") and not str(value).strip():
+        wanted = "the name of a folder" if name == "data" else "an address"
+    elif name == "default_model" and value and not all(str(value).partition("/")):
+        wanted = "written as provider/model"
+    elif isinstance(value, float) and not 0 < value < most:
+        wanted = f"a number of more than 0 and less than {most:,.0f}"
+    elif isinstance(value, int) and not least <= value <= most:
+        wanted = f"from {least:,.0f} to {most:,.0f}"
+    if wanted:
+        raise _wrong(name, source, wanted, value)
+
+
+def _explain(text: str, values: Mapping[str, Value]) -> OperatorError:
+    """A sentence from msgspec's words about a value that does not fit."""
+    fault, _, path = text.removesuffix("`").partition(" - at `$.")
+    name = re.split(r"[.\[]", path)[0]
+    found = values[name]
+    expected = re.match(r"Expected `([^`]+)`", fault)
+    if expected and path == name:
+        wanted = " or ".join(_TYPES.get(part, part) for part in expected[1].split(" | "))
+        return _wrong(name, found.source, wanted, found.value)
+    fault = fault[:1].lower() + fault[1:].replace("`", "")
+    return OperatorError(f"The setting {path} in {found.source} is wrong: {fault}.")
+
+
+def _wrong(name: str, source: str, wanted: str, value: object) -> OperatorError:
+    place = "" if source.startswith(_PREFIX) and source.endswith(name.upper()) else f" in {source}"
+    named = source if not place else f"The setting {name}{place}"
+    return OperatorError(f"{named} must be {wanted}, not {value!r}.")

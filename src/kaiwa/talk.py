@@ -4,77 +4,157 @@ import getpass
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from io import TextIOWrapper
 from uuid import UUID, uuid4
 
 import click
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from msgspec import Struct
 
 from kaiwa.app import House
-from kaiwa.chat.running import Live
+from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.turn import Order, check_order, start_turn
-from kaiwa.domain.app import App
+from kaiwa.desk import get_app
+from kaiwa.domain.app import App, AppConfig, FormField
 from kaiwa.domain.events import TurnEvent, TurnText
-from kaiwa.errors import KaiwaError, OperatorError
-from kaiwa.store.apps import find_app, get_config
+from kaiwa.domain.inputs import new_inputs
+from kaiwa.domain.message import Inputs, JsonValue
+from kaiwa.domain.request import render
+from kaiwa.errors import KaiwaError
+from kaiwa.store.apps import get_config
+
+with suppress(ImportError):  # where there is none, a line is edited as the terminal does it
+    import readline as readline
 
 _SOURCE = "terminal"
+_STOP_AGAIN_SECONDS = 0.2
+
+
+class _Talk(Struct, frozen=True):
+    """Who talks to what."""
+
+    portal: BlockingPortal
+    house: House
+    app: App
+    config: AppConfig
+    user: str
+    inputs: Inputs
 
 
 def talk(house: House, ref: str) -> None:
     """Ask and answer until the input ends. Raises `OperatorError` when there is no such app."""
+    _tolerate_any_bytes()
     backend = {"use_uvloop": True}
     with (
         start_blocking_portal(backend_options=backend) as portal,
         portal.wrap_async_context_manager(house),
     ):
-        app = portal.call(find_app, house.context.db, ref)
-        if app is None:
-            raise OperatorError(f"There is no app {ref!r}; kaiwa app list shows the apps.")
-        _converse(portal, house, app)
+        db = house.context.db
+        app = portal.call(get_app, db, ref)
+        config = portal.call(get_config, db, app.id, app.config_id)
+        with suppress(EOFError):
+            given = _fill_in(config) if sys.stdin.isatty() else {}
+            _converse(_Talk(portal, house, app, config, _user(), given))
 
 
-def _converse(portal: BlockingPortal, house: House, app: App) -> None:
-    config = portal.call(get_config, house.context.db, app.id, app.config_id)
-    if config.opening_statement and sys.stdin.isatty():
-        click.secho(config.opening_statement, fg="cyan")
-    conversation_id: UUID | None = None
-    while (query := _ask()) is not None:
-        if not query.strip():
-            continue
-        task_id = str(uuid4())
-        user = getpass.getuser()
-        order = Order(
-            app=app,
-            config=config,
-            key_id=None,
-            user=user,
-            source=_SOURCE,
-            query=query,
-            inputs={},
-            conversation_id=conversation_id,
-            auto_name=True,
-            task_id=task_id,
-        )
-        answered = portal.start_task_soon(_answer, house, order)
-        live = _wait(portal, house, order, answered)
-        if live and live.message:
-            conversation_id = live.message.conversation_id
+def _tolerate_any_bytes() -> None:
+    """What the terminal cannot say or show becomes a question mark, not an error."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
-def _ask() -> str | None:
-    """The next question; None at the end of the input."""
+def _user() -> str:
     try:
-        return input("> " if sys.stdin.isatty() else "")
-    except (EOFError, KeyboardInterrupt):
-        click.echo()
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return _SOURCE
+
+
+def _fill_in(config: AppConfig) -> Inputs:
+    """The app's form, asked for in the terminal until each answer is valid."""
+    fields = [field for field in config.form if field.kind != "external_data_tool"]
+    return {field.variable: _ask_for(field) for field in fields}
+
+
+def _ask_for(field: FormField) -> JsonValue:
+    choices = field.options or (("yes", "no") if field.kind == "checkbox" else ())
+    hint = f" ({' / '.join(choices)})" if choices else ""
+    while True:
+        try:
+            text = input(f"{field.variable}{hint}: ").strip()
+            value: object = text
+            if field.kind == "checkbox":
+                value = {"yes": True, "no": False}.get(text.lower(), text or None)
+            elif field.kind == "json_object":
+                value = text or None
+            return new_inputs([field], {field.variable: value})[field.variable]
+        except KaiwaError as error:
+            _complain(error)
+        except KeyboardInterrupt:
+            raise EOFError from None
+
+
+def _converse(talk: _Talk) -> None:
+    if talk.config.opening_statement and sys.stdin.isatty():
+        click.secho(render(talk.config.opening_statement, talk.inputs), fg="cyan")
+    conversation_id: UUID | None = None
+    while True:
+        query = _ask()
+        if query.strip():
+            live = _answer(talk, query, conversation_id)
+            if live and live.message:
+                conversation_id = live.message.conversation_id
+
+
+def _ask() -> str:
+    """The next question; raises `EOFError` at the end of the input."""
+    if not sys.stdin.isatty():
+        return input()
+    while True:
+        try:
+            return input("> ")
+        except KeyboardInterrupt:
+            click.echo("\nCtrl-D ends the talk.", err=True)
+        except EOFError:
+            click.echo()
+            raise
+
+
+def _answer(talk: _Talk, query: str, conversation_id: UUID | None) -> Live | None:
+    """Show the answer as it comes; Ctrl-C stops it and keeps what was said."""
+    order = Order(
+        app=talk.app,
+        config=talk.config,
+        key_id=None,
+        user=talk.user,
+        source=_SOURCE,
+        query=query,
+        inputs=talk.inputs,
+        conversation_id=conversation_id,
+        auto_name=True,
+        task_id=str(uuid4()),
+    )
+    try:
+        live = _wait(talk, order, talk.portal.start_task_soon(_run, talk.house, order))
+    except KaiwaError as error:
+        _complain(error)
         return None
+    click.echo()
+    if live.cut_by is Cut.STOPPED:
+        click.secho("(stopped)", dim=True, err=True)
+    if failure := live.refusal or live.failure:
+        _complain(failure)
+    return live
 
 
-async def _answer(house: House, order: Order) -> Live:
+async def _run(house: House, order: Order) -> Live:
     async def emit(events: Sequence[TurnEvent]) -> None:
-        for event in events:
-            if isinstance(event, TurnText):
-                click.echo(event.text, nl=False)
+        with suppress(OSError):  # nobody reads any more: the next line we print says so
+            for event in events:
+                if isinstance(event, TurnText):
+                    click.echo(event.text, nl=False)
 
     ready = await check_order(order, house.context)
     live = start_turn(ready, house.context, emit)
@@ -82,21 +162,21 @@ async def _answer(house: House, order: Order) -> Live:
     return live
 
 
-def _wait(
-    portal: BlockingPortal, house: House, order: Order, answered: "Future[Live]"
-) -> Live | None:
-    """Wait for the end of the answer; Ctrl-C stops it and keeps what was said."""
-    running = house.context.running
+def _wait(talk: _Talk, order: Order, answered: "Future[Live]") -> Live:
+    """Stops again and again once it is to stop, for a turn may not have started yet."""
+    stop = False
     while True:
         try:
-            live = answered.result()
-        except KeyboardInterrupt:
-            portal.call(running.stop, order.task_id, order.app.id, order.user)
+            if stop:
+                talk.portal.call(
+                    talk.house.context.running.stop, order.task_id, order.app.id, order.user
+                )
+            return answered.result(_STOP_AGAIN_SECONDS if stop else None)
+        except TimeoutError:
             continue
-        except KaiwaError as error:
-            click.secho(f"Error: {error.message}", fg="red", err=True)
-            return None
-        click.echo()
-        if failure := live.refusal or live.failure:
-            click.secho(f"Error: {failure.message}", fg="red", err=True)
-        return live
+        except KeyboardInterrupt:
+            stop = True
+
+
+def _complain(error: KaiwaError) -> None:
+    click.secho(f"Error: {error.message}", fg="red", err=True)

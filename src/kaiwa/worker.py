@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from uuid import UUID
 
 import anyio
 from msgspec import Struct
@@ -11,7 +12,7 @@ from kaiwa.errors import Interrupted
 from kaiwa.ports import Clock
 from kaiwa.store.conversations import purge_conversations
 from kaiwa.store.db import Database
-from kaiwa.store.messages import close_abandoned
+from kaiwa.store.messages import beat, close_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,12 @@ class UpkeepSettings(Struct, frozen=True):
     purge_after_days: float = 7
 
 
-async def keep_up(db: Database, clock: Clock, settings: UpkeepSettings) -> None:
-    """Runs until it is cancelled; the first round comes at once."""
+async def keep_up(db: Database, clock: Clock, settings: UpkeepSettings, owner: UUID) -> None:
+    """Runs until it is cancelled; the first round comes at once. `owner` is this process."""
 
     async def close() -> None:
+        # Our own first: the clock may have leapt, or the machine slept, while they were answered.
+        await beat(db, owner, clock())
         await close_what_is_abandoned(db, clock, settings)
 
     async def purge() -> None:

@@ -333,6 +333,7 @@ async def test_cancelling_closes_the_connection_at_once(
     kind: str, behaviour: Behaviour, server: ModelServer, http: Operator
 ) -> None:
     server.play(behaviour)
+    cancelled = 0.0
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hear, network_model(kind, server, http))
         await server.wait_asked()

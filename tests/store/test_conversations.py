@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from itertools import count
-from typing import cast
 from uuid import UUID
 
 import pytest
@@ -167,7 +166,7 @@ async def test_a_row_can_only_mark_a_place_in_its_own_list(db: Database, app: Ap
     (elsewhere,) = await begin_many(db, await make_app(db, "Other"), 1)
     await delete_conversation(db, app.id, "ann", mine, tick())
     for last_id in (bobs, elsewhere, mine, uuid7()):
-        with pytest.raises(NotFound, match="Last Conversation Not Exists."):
+        with pytest.raises(NotFound, match=r"^Last Conversation Not Exists\.$"):
             await page_ids(db, app, last_id=last_id)
 
 
@@ -209,7 +208,7 @@ async def assert_not_found(db: Database, app: App, user: str, conversation_id: U
         lambda: go_on(db, app, conversation_id, user),
     ]
     for attempt in attempts:
-        with pytest.raises(NotFound, match="^Conversation Not Exists.$"):
+        with pytest.raises(NotFound, match=r"^Conversation Not Exists\.$"):
             await attempt()
 
 
@@ -262,21 +261,3 @@ async def test_purging_works_in_portions(db: Database, app: App) -> None:
         await delete_conversation(db, app.id, "ann", each, at(100))
     assert await purge_conversations(db, at(200)) == 520
     assert await count_rows(db) == [0, 0, 0, 0]
-
-
-async def test_a_page_is_read_from_an_index_in_its_order(db: Database, app: App) -> None:
-    """No sorting: a user with very many conversations gets a page as fast as one with few."""
-    first = await begin(db, app)
-    plans: list[str] = []
-    for column in ("created_at", "updated_at"):
-        query = (
-            "EXPLAIN QUERY PLAN SELECT * FROM conversations WHERE app_id = :a AND user_id = "
-            "(SELECT id FROM end_users WHERE app_id = :a AND source = :s AND name = :n) AND "
-            f"deleted_at IS NULL AND ({column}, id) < (:m, :i) ORDER BY {column} DESC, id DESC"
-        )
-        values = {"a": b"", "s": "", "n": "", "m": 0, "i": first.id.bytes}
-        rows = await db.read(lambda conn, q=query, v=values: conn.exec_driver_sql(q, v).all())
-        plans.append(" ".join(cast("str", row[3]) for row in rows))
-    for plan, column in zip(plans, ("created_at", "updated_at"), strict=True):
-        assert f"ix_conversations_live_{column}" in plan
-        assert "TEMP B-TREE" not in plan

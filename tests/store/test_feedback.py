@@ -1,5 +1,6 @@
 """Ratings: given, changed, taken back, and only on one's own messages."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +21,8 @@ from tests.store.sample import at, begin, make_app, tick
 pytestmark = pytest.mark.anyio
 
 
-async def all_feedback(db: Database) -> list[Row[Any]]:
-    return await db.read(lambda conn: list(conn.execute(select(*feedback.c))))
+async def all_feedback(db: Database) -> Sequence[Row[Any]]:
+    return await db.read(lambda conn: conn.execute(select(feedback)).all())
 
 
 async def test_a_rating_is_kept_and_changed_in_its_one_row(db: Database, app: App) -> None:
@@ -61,9 +62,9 @@ async def test_nobody_rates_somebody_elses_message(db: Database, app: App) -> No
         (app, "ann", uuid7()),
     ):
         for rating in ratings:
-            with pytest.raises(NotFound, match="Message Not Exists."):
+            with pytest.raises(NotFound, match=r"^Message Not Exists\.$"):
                 await set_rating(db, where.id, who, what, rating, None, uuid7, tick())
     await delete_conversation(db, app.id, "ann", anns.conversation_id, tick())
-    with pytest.raises(NotFound, match="Message Not Exists."):
+    with pytest.raises(NotFound, match=r"^Message Not Exists\.$"):
         await set_rating(db, app.id, "ann", anns.id, "like", None, uuid7, tick())
     assert await all_feedback(db) == []

@@ -104,5 +104,6 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(db: Database, 
     assert len(seen.plans) > 40
     for sql, step in seen.plans:
         # The index over running messages is read whole: it holds no others.
-        assert not step.startswith("SCAN") or "ix_messages_running" in step, (sql, step)
+        harmless = step == "SCAN CONSTANT ROW" or "ix_messages_running" in step
+        assert not step.startswith("SCAN") or harmless, (sql, step)
         assert "TEMP B-TREE" not in step, (sql, step)

@@ -6,14 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from kaiwa.errors import StoreUnavailable
 from kaiwa.store.db import Database
@@ -37,12 +37,16 @@ def adding(n: int, body: str = "") -> Callable[[Connection], int]:
     return unit
 
 
+def waiting_for(event: threading.Event) -> Callable[[Connection], bool]:
+    return lambda _: event.wait(10)
+
+
 def all_notes(conn: Connection) -> list[int]:
     return [n for (n,) in conn.execute(text("SELECT n FROM notes ORDER BY rowid"))]
 
 
 @contextmanager
-def held(db_file: Path) -> Iterator[sqlite3.Connection]:
+def held(db_file: Path) -> Generator[sqlite3.Connection]:
     """Another program's connection, in the middle of a write."""
     other = sqlite3.connect(db_file, isolation_level=None, check_same_thread=False)
     try:
@@ -53,7 +57,7 @@ def held(db_file: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def busy_writer(db: Database) -> Iterator[threading.Event]:
+def busy_writer(db: Database) -> Generator[threading.Event]:
     """Hold the writer's thread until the event is set, so that what is asked meanwhile waits."""
     go_on = threading.Event()
     try:
@@ -67,7 +71,7 @@ async def _ask_together(
 ) -> list[int | Exception]:
     """The units, queued while the writer is busy; what each returned or raised."""
     with busy_writer(db) as go_on:
-        first = asyncio.gather(db.write(lambda _: go_on.wait(10)))
+        first = asyncio.gather(db.write(waiting_for(go_on)))
         asked = asyncio.gather(*map(db.write, units), return_exceptions=True)
         await asyncio.sleep(0)  # every task runs up to its wait
         go_on.set()
@@ -93,6 +97,25 @@ async def test_units_that_wait_together_are_run_in_the_order_asked(notes: Databa
     assert await notes.read(all_notes) == list(range(600))
 
 
+async def test_units_that_wait_together_share_one_commit(notes: Database) -> None:
+    said: list[str] = []
+
+    def trace(listener: Callable[[str], None] | None) -> Callable[[Connection], None]:
+        def unit(conn: Connection) -> None:
+            driver = conn.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.set_trace_callback(listener)
+
+        return unit
+
+    await notes.write(trace(said.append))
+    said.clear()
+    await _ask_together(notes, [adding(n) for n in range(100)])
+    await notes.write(trace(None))
+    # One for the hundred; the unit that kept the writer busy may have had its own.
+    assert said.count("COMMIT") in (1, 2)
+
+
 async def test_a_failing_unit_harms_nobody_in_its_batch(notes: Database) -> None:
     def failing(conn: Connection) -> int:
         adding(77)(conn)
@@ -115,7 +138,7 @@ async def test_even_an_error_no_future_may_carry_reaches_its_caller(notes: Datab
 async def test_a_cancelled_waiter_stops_neither_its_unit_nor_its_batch(notes: Database) -> None:
     with busy_writer(notes) as go_on:
         async with anyio.create_task_group() as group:
-            group.start_soon(notes.write, lambda _: go_on.wait(10))
+            group.start_soon(notes.write, waiting_for(go_on))
             await asyncio.sleep(0)
             async with anyio.create_task_group() as leaving:
                 leaving.start_soon(notes.write, adding(1))
@@ -161,6 +184,12 @@ async def test_a_mistake_in_sql_is_not_called_an_outage(notes: Database) -> None
         await notes.write(lambda conn: conn.execute(text("DELETE FROM nowhere")))
 
 
+async def test_a_value_the_driver_refuses_is_not_called_an_outage(notes: Database) -> None:
+    with pytest.raises(ProgrammingError):
+        await notes.write(lambda conn: conn.exec_driver_sql("SELECT ?", (object(),)))
+    assert await notes.write(adding(1)) == 1
+
+
 async def test_foreign_keys_are_enforced(db: Database) -> None:
     orphan = text(
         "INSERT INTO rounds VALUES (x'00', 1, x'00', '', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
@@ -174,7 +203,7 @@ async def test_close_finishes_what_waits_and_refuses_what_comes(file: Path) -> N
     await db.write(lambda conn: conn.execute(text("CREATE TABLE notes (n UNIQUE, body)")).close())
     with busy_writer(db) as go_on:
         async with anyio.create_task_group() as group:
-            group.start_soon(db.write, lambda _: go_on.wait(10))
+            group.start_soon(db.write, waiting_for(go_on))
             for n in range(300):
                 group.start_soon(db.write, adding(n))
             await asyncio.sleep(0)

@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-Wire = Literal["chat", "completions", "messages"]
+from tests.support.model_wires import Events, Wire, answer_events, error_body, whole_body
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def reset_after(*tokens: str, headers: bool = True) -> Behaviour:
     async def play(exchange: Exchange) -> None:
         if headers:
             await exchange.start()
-            opening, events, _ = _events(exchange, tokens, (), None, False, False)
+            opening, events, _ = _events(exchange, tokens)
             await exchange.write(opening + b"".join(events))
             await asyncio.sleep(0.02)
         exchange.reset()
@@ -262,13 +262,18 @@ def reset_after(*tokens: str, headers: bool = True) -> Behaviour:
     return play
 
 
-def raw(*pieces: bytes, tokens: Sequence[str] = (), content_type: str = "") -> Behaviour:
+def raw(
+    *pieces: bytes,
+    tokens: Sequence[str] = (),
+    status: int = 200,
+    content_type: str = "text/event-stream",
+) -> Behaviour:
     """These bytes after the tokens, then the end of the body."""
 
     async def play(exchange: Exchange) -> None:
-        await exchange.start(content_type=content_type or "text/event-stream")
+        await exchange.start(status, content_type)
         if tokens:
-            opening, events, _ = _events(exchange, tokens, (), None, False, False)
+            opening, events, _ = _events(exchange, tokens)
             await exchange.write(opening + b"".join(events))
         for piece in pieces:
             await exchange.write(piece)
@@ -318,25 +323,8 @@ def whole(text: str = "Hello world", usage: tuple[int, int] = (7, 3)) -> Behavio
     """One JSON document instead of a stream."""
 
     async def play(exchange: Exchange) -> None:
-        prompt, completion = usage
-        if exchange.wire == "messages":
-            body: dict[str, Any] = {
-                "type": "message",
-                "content": [{"type": "text", "text": text}],
-                "usage": {"input_tokens": prompt, "output_tokens": completion},
-            }
-        else:
-            choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-            if exchange.wire == "completions":
-                choice["text"] = text
-            else:
-                choice["message"] = {"role": "assistant", "content": text}
-            body = {
-                "choices": [choice],
-                "usage": {"prompt_tokens": prompt, "completion_tokens": completion},
-            }
         await exchange.start(content_type="application/json")
-        await exchange.write(json.dumps(body).encode())
+        await exchange.write(whole_body(exchange.wire, text, usage))
         await exchange.end()
 
     return play
@@ -354,7 +342,7 @@ def refuse(
 
     async def play(exchange: Exchange) -> None:
         await exchange.start(status, "application/json", headers)
-        await exchange.write(_error_body(exchange.wire, message, code, kind))
+        await exchange.write(error_body(exchange.wire, message, code, kind))
         await exchange.end()
 
     return play
@@ -378,8 +366,8 @@ def fail_within(
 
     async def play(exchange: Exchange) -> None:
         await exchange.start()
-        opening, events, _ = _events(exchange, tokens, (), None, False, False)
-        body = _error_body(exchange.wire, message, code, kind)
+        opening, events, _ = _events(exchange, tokens)
+        body = error_body(exchange.wire, message, code, kind)
         name = b"event: error\n" if exchange.wire == "messages" else b""
         data = opening + b"".join(events) if tokens else b""
         await exchange.write(data + name + b"data: " + body + b"\n\n")
@@ -395,89 +383,19 @@ def _tokens(text: str | Sequence[str]) -> list[str]:
     return [first, *(f" {word}" for word in rest)]
 
 
-def _error_body(wire: Wire, message: str, code: str | None, kind: str | None) -> bytes:
-    if wire == "messages":
-        body = {"type": "error", "error": {"type": kind or "api_error", "message": message}}
-    else:
-        body = {"error": {"message": message, "type": kind, "code": code}}
-    return json.dumps(body).encode()
-
-
 def _events(
     exchange: Exchange,
     tokens: Sequence[str],
-    reasoning: Sequence[str],
-    usage: tuple[int, int] | None,
-    finish: bool,
-    done: bool,
-) -> tuple[bytes, list[bytes], bytes]:
-    """The opening, one event for each token, and the closing."""
-    if exchange.wire == "messages":
-        return _messages_events(tokens, reasoning, usage, finish, done)
-    return _openai_events(exchange, tokens, reasoning, usage, finish, done)
-
-
-def _openai_events(
-    exchange: Exchange,
-    tokens: Sequence[str],
-    reasoning: Sequence[str],
-    usage: tuple[int, int] | None,
-    finish: bool,
-    done: bool,
-) -> tuple[bytes, list[bytes], bytes]:
-    def event(*choices: dict[str, Any], **more: Any) -> bytes:
-        document = {"id": "c1", "object": "chunk", "created": 1, "model": "m"}
-        return _sse({**document, "choices": list(choices), **more})
-
-    if exchange.wire == "completions":
-        opening = b""
-        events = [event({"index": 0, "text": token, "finish_reason": None}) for token in tokens]
-        ending: dict[str, Any] = {"text": ""}
-    else:
-        opening = event({"index": 0, "delta": {"role": "assistant", "content": ""}})
-        events = [event({"index": 0, "delta": {"reasoning_content": t}}) for t in reasoning]
-        events += [event({"index": 0, "delta": {"content": token}}) for token in tokens]
-        ending = {"delta": {}}
-    closing = event({"index": 0, "finish_reason": "stop", **ending}) if finish else b""
-    if usage and "stream_options" in exchange.request.body:
-        counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-        closing += event(usage={**counts, "total_tokens": sum(usage)})
-    return opening, events, closing + (b"data: [DONE]\n\n" if done else b"")
-
-
-def _messages_events(
-    tokens: Sequence[str],
-    reasoning: Sequence[str],
-    usage: tuple[int, int] | None,
-    finish: bool,
-    done: bool,
-) -> tuple[bytes, list[bytes], bytes]:
-    prompt, completion = usage or (0, 0)
-    # A part of the prompt came from the cache, which this vendor counts apart.
-    counts = {"input_tokens": prompt - 2, "cache_read_input_tokens": 2, "output_tokens": 1}
-    message = {"id": "m1", "role": "assistant", "usage": counts if usage else None}
-    opening = _typed("message_start", message=message) + _typed("ping")
-    opening += _typed("content_block_start", index=0, content_block={"type": "text", "text": ""})
-
-    def piece(**delta: str) -> bytes:
-        return _typed("content_block_delta", index=0, delta=delta)
-
-    events = [piece(type="thinking_delta", thinking=t) for t in reasoning]
-    events += [piece(type="text_delta", text=token) for token in tokens]
-    closing = b""
-    if finish:
-        counts = {"output_tokens": completion} if usage else None
-        closing = _typed("content_block_stop", index=0)
-        closing += _typed("message_delta", delta={"stop_reason": "end_turn"}, usage=counts)
-    return opening, events, closing + (_typed("message_stop") if done else b"")
-
-
-def _typed(kind: str, **more: Any) -> bytes:
-    return f"event: {kind}\n".encode() + _sse({"type": kind, **more})
-
-
-def _sse(document: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(document, ensure_ascii=False).encode() + b"\n\n"
+    reasoning: Sequence[str] = (),
+    usage: tuple[int, int] | None = None,
+    finish: bool = False,
+    done: bool = False,
+) -> Events:
+    """The events of an answer on the wire that was asked; counts only for who wants them."""
+    wire = exchange.wire
+    if wire != "messages" and "stream_options" not in exchange.request.body:
+        usage = None
+    return answer_events(wire, tokens, reasoning, usage, finish, done)
 
 
 async def _write_split(exchange: Exchange, data: bytes, split: int) -> None:

@@ -46,15 +46,19 @@ def as_text(value: JsonValue) -> str:
 
 def required_user(values: Mapping[str, JsonValue]) -> str:
     """The end user's name; any falsy value counts as absent."""
-    if not (user := values.get("user")):
+    if not (user := _user(values)):
         raise InvalidParam("Arg user must be provided.")
-    return as_text(user)
+    return user
 
 
 def user_or_default(values: Mapping[str, JsonValue]) -> str:
     """The end user's name, or that of the shared one."""
+    return _user(values) or DEFAULT_USER
+
+
+def _user(values: Mapping[str, JsonValue]) -> str:
     user = values.get("user")
-    return as_text(user) if user else DEFAULT_USER
+    return as_text(user) if user else ""
 
 
 def read_query(body: Body) -> str:
@@ -76,6 +80,13 @@ def read_inputs(body: Body) -> Inputs:
     except (TypeError, ValueError) as error:
         raise InvalidParam(str(error), params="inputs") from error
     return {str(name): value for name, value in pairs.items()}
+
+
+def check_files(body: Body) -> None:
+    """Files are not taken yet: a list is passed over, as in an app that has them switched off."""
+    files = body.get("files")
+    if isinstance(files, int | float):
+        raise InvalidParam(f"'{type(files).__name__}' object is not iterable", params="files")
 
 
 def read_choice(value: object, choices: tuple[str, ...], name: str) -> str:

@@ -6,12 +6,14 @@ from uuid import UUID
 
 import anyio
 from litestar import Response
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from kaiwa.api import wire
 from kaiwa.api.auth import authorise
 from kaiwa.api.body import (
     Body,
+    check_files,
     read_choice,
     read_inputs,
     read_json,
@@ -49,7 +51,7 @@ async def post_chat_message(request: ApiRequest) -> ASGIApp:
     return stream
 
 
-async def post_stop(request: ApiRequest, task_id: str) -> Response[wire.Success]:
+async def post_stop(request: ApiRequest, task_id: FromPath[str]) -> Response[wire.Success]:
     """Stop an answer; what was said is kept. Succeeds whether or not there is such a task."""
     site = site_of(request)
     caller = await authorise(request, site.db)
@@ -63,6 +65,7 @@ def read_order(body: Body, caller: Caller) -> tuple[Order, bool]:
     user = required_user(body)
     inputs = read_inputs(body)
     query = read_query(body)
+    check_files(body)
     blocking = True
     if "response_mode" in body:
         mode = read_choice(body["response_mode"], ("blocking", "streaming"), "response_mode")
@@ -99,14 +102,15 @@ async def _begun(live: Live, stream: EventStream) -> None:
 async def _whole_answer(
     request: ApiRequest, site: Site, live: Live, mode: str
 ) -> Response[wire.Answered]:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_notice_leaving, request, site, live)
-        await live.ended.wait()
-        tasks.cancel_scope.cancel()
-    if live.refusal:
-        raise live.refusal
-    if live.failure:
-        raise live.failure
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_notice_leaving, request, site, live)
+            await live.ended.wait()
+            tasks.cancel_scope.cancel()
+    finally:
+        site.context.running.leave(live)
+    if error := live.refusal or live.failure:
+        raise error
     assert live.message
     return Response(wire.answered(live.message, live.usage, live.task_id, mode))
 

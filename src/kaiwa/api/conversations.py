@@ -3,6 +3,7 @@
 from typing import Literal, cast
 
 from litestar import Response
+from litestar.params import FromPath
 
 from kaiwa.api import wire
 from kaiwa.api.auth import authorise
@@ -17,10 +18,10 @@ from kaiwa.api.body import (
     user_or_default,
 )
 from kaiwa.api.site import ApiRequest, site_of
-from kaiwa.chat.title import make_title
+from kaiwa.chat.title import find_title
 from kaiwa.domain.app import Caller
 from kaiwa.domain.message import Conversation
-from kaiwa.errors import InvalidParam
+from kaiwa.errors import InvalidParam, KaiwaError
 from kaiwa.store import conversations as store
 from kaiwa.store.messages import first_query
 
@@ -50,7 +51,9 @@ async def get_conversations(request: ApiRequest) -> Response[wire.ConversationPa
     return Response(wire.conversation_page(page, limit))
 
 
-async def delete_conversation(request: ApiRequest, conversation_id: str) -> Response[wire.Success]:
+async def delete_conversation(
+    request: ApiRequest, conversation_id: FromPath[str]
+) -> Response[wire.Success]:
     """Delete a conversation; it is gone at once and purged some days later."""
     site = site_of(request)
     caller = await authorise(request, site.db)
@@ -61,7 +64,9 @@ async def delete_conversation(request: ApiRequest, conversation_id: str) -> Resp
     return Response(wire.Success())
 
 
-async def post_name(request: ApiRequest, conversation_id: str) -> Response[wire.RenamedBody]:
+async def post_name(
+    request: ApiRequest, conversation_id: FromPath[str]
+) -> Response[wire.RenamedBody]:
     """Give a conversation a name, or have one made from its first question."""
     site = site_of(request)
     caller = await authorise(request, site.db)
@@ -69,7 +74,7 @@ async def post_name(request: ApiRequest, conversation_id: str) -> Response[wire.
     user = user_or_default(body)
     found = await store.get_conversation(site.db, caller.app.id, user, path_uuid(conversation_id))
     automatic = body.get("auto_generate")
-    if automatic and automatic != "false":
+    if automatic and str(automatic).lower() != "false":
         name = await _made_name(request, caller, found)
     elif body.get("name") is None:
         raise InvalidParam("name is required when auto_generate is false", params="name")
@@ -81,12 +86,16 @@ async def post_name(request: ApiRequest, conversation_id: str) -> Response[wire.
     return Response(wire.renamed_body(renamed))
 
 
-async def patch_pin(request: ApiRequest, conversation_id: str) -> Response[wire.RenamedBody]:
+async def patch_pin(
+    request: ApiRequest, conversation_id: FromPath[str]
+) -> Response[wire.RenamedBody]:
     """Pin a conversation."""
     return await _pin(request, conversation_id, pinned=True)
 
 
-async def patch_unpin(request: ApiRequest, conversation_id: str) -> Response[wire.RenamedBody]:
+async def patch_unpin(
+    request: ApiRequest, conversation_id: FromPath[str]
+) -> Response[wire.RenamedBody]:
     """Unpin a conversation."""
     return await _pin(request, conversation_id, pinned=False)
 
@@ -108,5 +117,8 @@ async def _made_name(request: ApiRequest, caller: Caller, conversation: Conversa
     query = await first_query(site.db, conversation.id)
     if query is None:
         return conversation.name
-    kit = await site.context.kit_for(caller.config)
-    return await make_title(query, kit.side_model)
+    try:
+        kit = await site.context.kit_for(caller.config)
+    except KaiwaError:
+        return conversation.name
+    return await find_title(query, kit.side_model) or conversation.name

@@ -1,7 +1,7 @@
 """The one place where an error becomes an answer. No stack, no SQL, no secret leaves the server."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ def refuse(_: AnyRequest, error: Exception) -> Response[bytes]:
     if isinstance(error, NotFoundException):
         return _answer(NotFound())
     if isinstance(error, MethodNotAllowedException):
-        return _answer(MethodNotAllowed())
+        return _answer(MethodNotAllowed(), {"Allow": (error.headers or {}).get("allow", "")})
     if isinstance(error, HTTPException) and error.status_code == 413:
         return _answer(BodyTooLarge())
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -44,8 +44,8 @@ def crash(request: AnyRequest, error: Exception) -> Response[bytes]:
     return _answer(KaiwaError())
 
 
-def _answer(error: KaiwaError) -> Response[bytes]:
-    headers: dict[str, str] = {}
+def _answer(error: KaiwaError, more: Mapping[str, str] | None = None) -> Response[bytes]:
+    headers = dict(more or {})
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:

@@ -3,6 +3,7 @@
 from typing import cast
 
 from litestar import Response
+from litestar.params import FromPath
 
 from kaiwa.api import wire
 from kaiwa.api.auth import authorise
@@ -49,7 +50,7 @@ async def get_messages(request: ApiRequest) -> Response[wire.MessagePage]:
     return Response(wire.message_page(page, limit))
 
 
-async def post_feedback(request: ApiRequest, message_id: str) -> Response[wire.Success]:
+async def post_feedback(request: ApiRequest, message_id: FromPath[str]) -> Response[wire.Success]:
     """Rate an answer; `null` takes the rating back."""
     site = site_of(request)
     caller = await authorise(request, site.db)
@@ -72,7 +73,9 @@ async def post_feedback(request: ApiRequest, message_id: str) -> Response[wire.S
     return Response(wire.Success())
 
 
-async def get_suggested(request: ApiRequest, message_id: str) -> Response[wire.Suggestions]:
+async def get_suggested(
+    request: ApiRequest, message_id: FromPath[str]
+) -> Response[wire.Suggestions]:
     """Questions the person may want to ask after the conversation's latest answers."""
     site = site_of(request)
     caller = await authorise(request, site.db)

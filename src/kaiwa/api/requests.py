@@ -5,7 +5,6 @@ from typing import Any, Literal
 from msgspec import Struct
 
 
-
 class ChatMessageRequest(Struct, frozen=True):
     """A question."""
 

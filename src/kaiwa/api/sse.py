@@ -45,7 +45,7 @@ class EventStream:
             return
         self._unsent += self._frames.encode(events)
         if self._send is None:
-            await self._started.wait()
+            await self._wait_served()
         if self._unsent:
             await self._write()
         if isinstance(events[-1], TurnEnded | TurnFailed):
@@ -70,8 +70,17 @@ class EventStream:
             with self._attending:
                 await self._attend(receive)
             if not self._left:
-                await send({"type": "http.response.body", "body": self._unsent, "more_body": False})
+                with anyio.move_on_after(self._patience):
+                    await send(
+                        {"type": "http.response.body", "body": self._unsent, "more_body": False}
+                    )
         finally:
+            self.leave()
+
+    async def _wait_served(self) -> None:
+        with anyio.move_on_after(self._patience) as limit:
+            await self._started.wait()
+        if limit.cancelled_caught:
             self.leave()
 
     async def _attend(self, receive: Receive) -> None:
@@ -93,6 +102,8 @@ class EventStream:
                         await self._send(
                             {"type": "http.response.body", "body": body, "more_body": True}
                         )
+                    except OSError:  # how some servers say that the client has gone
+                        self.leave()
                     except BaseException:
                         self._unsent = body + self._unsent
                         raise

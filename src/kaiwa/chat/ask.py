@@ -115,7 +115,7 @@ async def _call(
     emit: Emit,
 ) -> None:
     request = lower_max_tokens(asking.request(model, history), model.context_size)
-    live.asked_at, live.heard_at = anyio.current_time(), None
+    asked_at = live.ask_model()
     refused = False
     try:
         async with model.server.stream(request) as stream:
@@ -125,7 +125,7 @@ async def _call(
         raise
     finally:
         if not refused:
-            latency = anyio.current_time() - live.asked_at
+            latency = anyio.current_time() - asked_at
             asking.rounds.append(_round(model, request, answer, latency))
         live.asked_at = None
 

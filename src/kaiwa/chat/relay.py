@@ -3,8 +3,6 @@
 It knows neither the database nor the wire. What a network read held goes out in one `emit`.
 """
 
-import anyio
-
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
 from kaiwa.ports import DeltaStream, Emit
@@ -17,7 +15,9 @@ async def relay(stream: DeltaStream, answer: Answer, live: Live, emit: Emit) -> 
     any client received.
     """
     async for deltas in stream:
-        live.heard_at = anyio.current_time()
+        live.heard += 1
         events = answer.feed(deltas)
         if events:
+            live.speaking = True
             await emit(events)
+            live.speaking = False

@@ -1,8 +1,8 @@
 """The turns that are alive in this process: who runs, who waits, who listens, who is stopped.
 
 A turn is a task of this room's task group, never of a request: a server that cancels its requests
-cannot take an answer with it. One ticker looks after them all: it checks their time limits and
-saves how far their answers have come.
+cannot take an answer with it, and one turn that breaks harms no other. Two chores look after them
+all: one checks their time limits, one saves how far their answers have come.
 """
 
 import logging
@@ -22,6 +22,8 @@ from kaiwa.domain.usage import Usage
 from kaiwa.errors import KaiwaError, ServiceUnavailable, TooManyRequests
 
 logger = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 0.5
 
 
 class Cut(Enum):
@@ -74,11 +76,15 @@ class Live:
         self.started_at = anyio.current_time()
         self.asked_at: float | None = None
         """When the model was asked; None while it is not."""
-        self.heard_at: float | None = None
-        """When the model was last heard."""
+        self.heard = 0
+        """How often the model was heard since then."""
+        self.speaking = False
+        """Whether its words are on their way out: a slow client does not make it silent."""
         self.answer: Answer | None = None
         self.message_id: UUID | None = None
         self.saved_length = 0
+        self._heard_before = 0
+        self._silent_since = 0.0
         self._scope: anyio.CancelScope | None = None
 
     def cut(self, reason: Cut) -> None:
@@ -95,26 +101,36 @@ class Live:
             self._scope.cancel()
         return self._scope
 
+    def ask_model(self) -> float:
+        """The model is asked now; its silence counts from here on. Returns the time."""
+        self.asked_at = anyio.current_time()
+        self.heard = self._heard_before = 0
+        self.speaking = False
+        return self.asked_at
+
     def check_time(self, now: float, limits: TurnLimits) -> None:
-        """Cut the turn when it is over one of its limits."""
+        """Cut the turn when it is over one of its limits; called again and again."""
         if now - self.started_at > limits.turn:
             self.cut(Cut.TURN_LIMIT)
         elif self.asked_at is None:
             return
-        elif self.heard_at is None:
+        elif self.speaking or self.heard != self._heard_before:
+            self._heard_before = self.heard
+            self._silent_since = now
+        elif not self.heard:
             if now - self.asked_at > limits.first_token:
                 self.cut(Cut.FIRST_TOKEN)
-        elif now - self.heard_at > limits.between_tokens:
+        elif now - self._silent_since > limits.between_tokens:
             self.cut(Cut.BETWEEN_TOKENS)
 
-    def draft(self) -> Draft | None:
-        """The answer as it stands when it has grown since the last call."""
+    def draft(self) -> tuple[Draft, int] | None:
+        """The answer as it stands, and its length, when it has grown since it was last saved."""
         if self.answer is None or self.message_id is None:
             return None
-        if self.answer.length == self.saved_length:
+        length = self.answer.length
+        if length == self.saved_length:
             return None
-        self.saved_length = self.answer.length
-        return Draft(self.message_id, self.answer.text, self.answer.reasoning)
+        return Draft(self.message_id, self.answer.text, self.answer.reasoning), length
 
 
 class Running:
@@ -136,11 +152,14 @@ class Running:
         self._turns: TaskGroup = anyio.create_task_group()
         self._chores: TaskGroup = anyio.create_task_group()
         self._idle = anyio.Event()
+        """Set while no turn is alive."""
+        self._idle.set()
 
     async def __aenter__(self) -> "Running":
         await self._chores.__aenter__()
         await self._turns.__aenter__()
-        self._chores.start_soon(self._tick)
+        self._chores.start_soon(self._watch)
+        self._chores.start_soon(self._keep)
         return self
 
     async def __aexit__(
@@ -150,10 +169,17 @@ class Running:
         trace: TracebackType | None,
     ) -> None:
         """Cut what still runs, wait until it is kept, then end the chores."""
+        self.draining = True
         self.cut_all(Cut.SHUTDOWN)
-        await self._turns.__aexit__(None, None, None)
-        self._chores.cancel_scope.cancel()
-        await self._chores.__aexit__(None, None, None)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._empty()
+        finally:
+            try:
+                await self._turns.__aexit__(None, None, None)
+            finally:
+                self._chores.cancel_scope.cancel()
+                await self._chores.__aexit__(None, None, None)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -183,6 +209,8 @@ class Running:
                 "Too many questions wait for an answer in this conversation.", retry_after=5
             )
         queue.append(live)
+        if not self._live:
+            self._idle = anyio.Event()
         self._live[live.task_id] = live
         if len(queue) == 1:
             live.seated.set()
@@ -228,7 +256,6 @@ class Running:
 
     async def _empty(self) -> None:
         while self._live:
-            self._idle = anyio.Event()
             await self._idle.wait()
 
     def _hurry(self, queue: Iterable[Live]) -> None:
@@ -239,7 +266,11 @@ class Running:
 
     async def _run(self, live: Live, turn: Callable[[], Awaitable[None]]) -> None:
         try:
-            await turn()
+            with anyio.CancelScope(shield=True):  # a turn ends early by its `cut` alone
+                await turn()
+        except Exception:  # a turn: it must not take the others with it
+            logger.exception("a turn broke")
+            live.failure = live.failure or KaiwaError()
         finally:
             live.begun.set()
             live.ended.set()
@@ -257,22 +288,30 @@ class Running:
         if not self._live:
             self._idle.set()
 
-    async def _tick(self) -> None:
-        beat_at = anyio.current_time()
+    async def _watch(self) -> None:
+        """Waits for nothing else, so that a slow database does not lengthen the limits."""
         while True:
-            await anyio.sleep(self.limits.checkpoint)
+            await anyio.sleep(min(self.limits.checkpoint, _WATCH_SECONDS))
             now = anyio.current_time()
             for live in list(self._live.values()):
                 live.check_time(now, self.limits)
+
+    async def _keep(self) -> None:
+        beat_at = anyio.current_time()
+        while True:
+            await anyio.sleep(self.limits.checkpoint)
             await _quietly(self._checkpoint)
+            now = anyio.current_time()
             if self._live and now - beat_at >= self.limits.beat:
                 beat_at = now
                 await _quietly(self._beat)
 
     async def _checkpoint(self) -> None:
-        drafts = [draft for live in self._live.values() if (draft := live.draft())]
-        if drafts:
-            await self._save(drafts)
+        grown = [(live, found) for live in self._live.values() if (found := live.draft())]
+        if grown:
+            await self._save([draft for _, (draft, _) in grown])
+            for live, (_, length) in grown:
+                live.saved_length = length
 
 
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:

@@ -28,8 +28,11 @@ def plain_title(query: str) -> str:
     return shorten(query, _PLAIN_TITLE) or say("new_conversation", language_of(query))
 
 
-async def make_title(query: str, model: ModelChoice) -> str:
-    """What the model calls the conversation; the question's beginning when it has no good name."""
+async def find_title(query: str, model: ModelChoice) -> str | None:
+    """What the model calls the conversation; None when it fails or has no name for it.
+
+    A model that cannot follow instructions is not asked: the name is the question's beginning.
+    """
     if not model.server.generative:
         return plain_title(query)
     question = " ".join(query.split())
@@ -40,8 +43,8 @@ async def make_title(query: str, model: ModelChoice) -> str:
         said = await complete(model, _PROMPT.format(query=question), params)
     except KaiwaError as error:
         logger.warning("no title from %s: %s", model.name, error.message)
-        return plain_title(query)
-    return _title_in(said) or plain_title(query)
+        return None
+    return _title_in(said) or None
 
 
 def _title_in(said: str) -> str:

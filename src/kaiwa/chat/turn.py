@@ -10,11 +10,17 @@ from uuid import UUID
 
 import anyio
 from msgspec import Struct
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_never,
+    wait_exponential,
+)
 
 from kaiwa.chat.ask import Asking, ask
 from kaiwa.chat.running import Cut, Live, Running
-from kaiwa.chat.title import make_title, plain_title
+from kaiwa.chat.title import find_title, plain_title
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import App, AppConfig, effective
 from kaiwa.domain.events import TurnEnded, TurnFailed, TurnOpened
@@ -41,6 +47,7 @@ from kaiwa.store.messages import close_message, open_message
 logger = logging.getLogger(__name__)
 
 _CLOSE_PATIENCE_SECONDS = 60
+_DRAIN_PATIENCE_SECONDS = 10
 
 
 class Context(Struct, frozen=True):
@@ -157,38 +164,53 @@ def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:
 async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> None:
     """Run the whole turn; its end is in `live.message`, or in `live.refusal` if it never began."""
     try:
-        await _take_seat(live, context.running.limits.wait)
+        if not live.seated.is_set():
+            await _wait_seated(live, context.running.limits.wait)
+            # The turns before this one may have changed what the conversation keeps.
+            ready = await check_order(ready.order, context)
+        if live.cut_by is Cut.SHUTDOWN:
+            raise ServiceUnavailable(retry_after=5)
         message = await _open(ready, context)
-    except KaiwaError as refusal:
-        live.refusal = refusal
+    except Exception as error:  # a turn: nothing was written, so there is nothing to keep
+        live.refusal = _ours(error)
         live.begun.set()
-        await emit([TurnFailed(refusal.code, refusal.status, refusal.message)])
-        return
-    except Exception:  # a turn: the row was not written, so there is nothing to keep
-        logger.exception("a turn could not be opened")
-        live.refusal = KaiwaError()
-        live.begun.set()
-        await emit([TurnFailed("internal_server_error", 500, live.refusal.message)])
+        await emit([_failed(live.refusal)])
         return
     live.message_id = message.id
+    live.answer = answer = Answer(ready.config.reasoning)
     live.begun.set()
-    await emit([TurnOpened(message.conversation_id, message.id, live.task_id, message.created_at)])
-    await _answer(ready, message, live, context, emit)
+    asking = Asking(ready.config, message, ready.order.app.id, ready.order.user)
+    outcome, failure = await _answer(asking, ready, answer, live, context, emit)
+    tail = answer.finish()
+    closing = Closing(
+        message_id=message.id,
+        answer=answer.text,
+        reasoning=answer.reasoning,
+        outcome=outcome,
+        error_code=failure and failure.code,
+        error=failure and failure.message,
+        usage=asking.usage,
+        now=context.clock(),
+    )
+    live.usage = asking.usage
+    live.failure = failure = await _close(closing, context) or failure
+    live.message = _closed(message, closing, failure)
     if ready.new and ready.order.auto_name:
         context.running.chore(lambda: _title(ready, context))
+    await emit([*tail, _failed(failure) if failure else TurnEnded(live.message, live.usage)])
 
 
-async def _take_seat(live: Live, seconds: float) -> None:
-    if not live.seated.is_set():
-        with live.cuttable(), anyio.move_on_after(seconds):
-            await live.seated.wait()
-    if live.cut_by is Cut.SHUTDOWN:
-        raise ServiceUnavailable(retry_after=5)
-    if not live.seated.is_set():
-        raise TooManyRequests(
-            "The answer before this question took too long. Please try again later.",
-            retry_after=int(seconds),
-        )
+async def _wait_seated(live: Live, seconds: float) -> None:
+    with live.cuttable(), anyio.move_on_after(seconds):
+        await live.seated.wait()
+    if live.seated.is_set() or live.cut_by is Cut.SHUTDOWN:
+        return
+    if live.cut_by:
+        raise Interrupted("The question was taken back before its turn came.")
+    raise TooManyRequests(
+        "The answer before this question took too long. Please try again later.",
+        retry_after=max(1, int(seconds)),
+    )
 
 
 async def _open(ready: Ready, context: Context) -> Message:
@@ -216,70 +238,80 @@ async def _open(ready: Ready, context: Context) -> Message:
     return await open_message(context.db, opening)
 
 
-async def _answer(ready: Ready, message: Message, live: Live, context: Context, emit: Emit) -> None:
-    """Ask the model, then keep what was said and say how it ended."""
-    answer = live.answer = Answer(ready.config.reasoning)
-    asking = Asking(ready.config, message, ready.order.app.id, ready.order.user)
-    failure: KaiwaError | None = None
+async def _answer(
+    asking: Asking, ready: Ready, answer: Answer, live: Live, context: Context, emit: Emit
+) -> tuple[Outcome, KaiwaError | None]:
+    """Ask the model and pass on what it says; how that ended, whatever happened."""
+    message = asking.message
     try:
+        await emit(
+            [TurnOpened(message.conversation_id, message.id, live.task_id, message.created_at)]
+        )
         with live.cuttable():
             await ask(asking, ready.kit, ready.fallback, answer, live, context.db, emit)
-        if tail := answer.finish():
-            await emit(tail)
-    except KaiwaError as error:
-        failure = error
-    except Exception:  # a turn: what was said until here is kept
-        logger.exception("a turn failed")
-        failure = KaiwaError()
-    outcome, failure = _outcome(live, failure)
-    closing = Closing(
-        message_id=message.id,
-        answer=answer.text,
-        reasoning=answer.reasoning,
-        outcome=outcome,
-        error_code=failure and failure.code,
-        error=failure and failure.message,
-        usage=asking.usage,
-        now=context.clock(),
-    )
-    live.usage = asking.usage
-    try:
-        await _close(closing, context)
-    except StoreUnavailable as error:
-        logger.error("message %s could not be closed: %s", message.id, error.message)
-        failure = error
-    live.failure = failure
-    live.message = _closed(message, closing, failure)
-    if failure:
-        await emit([TurnFailed(failure.code, failure.status, failure.message)])
-    else:
-        await emit([TurnEnded(live.message, live.usage)])
-
-
-def _outcome(live: Live, failure: KaiwaError | None) -> tuple[Outcome, KaiwaError | None]:
-    match live.cut_by:
-        case _ if failure:
-            return Outcome.ERROR, failure
-        case None:
             return Outcome.NORMAL, None
-        case Cut.SHUTDOWN:
-            return Outcome.INTERRUPTED, Interrupted(
-                "The server is shutting down; what was said until now is kept."
-            )
+    except Exception as error:  # a turn: what was said until here is kept
+        if live.cut_by is None:
+            return Outcome.ERROR, _ours(error)
+        # Whatever was cut may complain in its own way; the cut is the reason.
+        logger.debug("a turn that was cut failed", exc_info=error)
+    return _cut_short(live.cut_by)
+
+
+def _cut_short(cut: Cut | None) -> tuple[Outcome, KaiwaError | None]:
+    match cut:
+        case Cut.STOPPED | Cut.LEFT | Cut.TURN_LIMIT:
+            return Outcome.STOPPED, None
         case Cut.FIRST_TOKEN:
             return Outcome.ERROR, CompletionFailed("The model did not begin to answer in time.")
         case Cut.BETWEEN_TOKENS:
             return Outcome.ERROR, CompletionFailed("The model fell silent in its answer.")
-        case Cut.STOPPED | Cut.LEFT | Cut.TURN_LIMIT:
-            return Outcome.STOPPED, None
+        case Cut.SHUTDOWN | None:
+            return Outcome.INTERRUPTED, Interrupted(
+                "The server is shutting down; what was said until now is kept."
+            )
 
 
-async def _close(closing: Closing, context: Context) -> None:
-    """Write the end; what was said is worth waiting for a database that is away for a moment."""
+def _ours(error: Exception) -> KaiwaError:
+    """The error as a client may see it."""
+    if isinstance(error, KaiwaError):
+        return error
+    logger.error("a turn failed", exc_info=error)
+    return KaiwaError()
+
+
+def _failed(error: KaiwaError) -> TurnFailed:
+    return TurnFailed(error.code, error.status, error.message)
+
+
+async def _close(closing: Closing, context: Context) -> KaiwaError | None:
+    """Write the end; what was said is worth waiting for a database that is away for a moment.
+
+    Returns why it could not be written. It is then tried on, so that no row stays `running`.
+    """
+
+    def too_long(state: RetryCallState) -> bool:
+        patience = _DRAIN_PATIENCE_SECONDS if context.running.draining else _CLOSE_PATIENCE_SECONDS
+        return (state.seconds_since_start or 0) > patience
+
+    try:
+        await _write_end(closing, context, too_long)
+    except StoreUnavailable as error:
+        logger.error("message %s is not closed yet: %s", closing.message_id, error.message)
+        context.running.chore(lambda: _write_end(closing, context, stop_never))
+        return error
+    except Exception as error:  # a turn: its client has to hear an end all the same
+        return _ours(error)
+    return None
+
+
+async def _write_end(
+    closing: Closing, context: Context, too_long: Callable[[RetryCallState], bool]
+) -> None:
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_exponential(multiplier=0.1, max=2),
-        stop=stop_after_delay(_CLOSE_PATIENCE_SECONDS),
+        stop=too_long,
         reraise=True,
     ):
         with attempt:
@@ -305,7 +337,7 @@ def _closed(message: Message, closing: Closing, failure: KaiwaError | None) -> M
 
 async def _title(ready: Ready, context: Context) -> None:
     query = ready.order.query
-    title = await make_title(query, ready.kit.side_model)
+    title = await find_title(query, ready.kit.side_model)
     first = plain_title(query)
-    if title != first:
+    if title and title != first:
         await retitle_conversation(context.db, ready.conversation_id, title, instead_of=first)

@@ -6,34 +6,29 @@ there, else a local Ollama that answers, else the built-in `quoting`.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import cast
 
-import msgspec
-
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError, ProviderNotInitialized
 from kaiwa.ports import ChatModel, ModelChoice
-from kaiwa.providers.http import Operator, OutboundError
+from kaiwa.providers.http import Operator
+from kaiwa.providers.listing import Listing, ollama_address
 from kaiwa.providers.prices import find_context_size, find_price
 from kaiwa.providers.registry import create_model
 
 _DEFAULT_PROVIDER = "kaiwa"
 _OPENAI_MODEL = "gpt-4o-mini"
-_OLLAMA = "http://127.0.0.1:11434"
 _COMPATIBLE = "openai_api_compatible"
 _BUILT_IN = ("quoting", "scripted")
-_PROBE_SECONDS = 0.5
-_PROBE_AGAIN_SECONDS = 30
 _MILLION = Decimal("0.000001")
 
 Entry = Mapping[str, object]
 
 
 class Catalog:
-    """The model servers of this installation, opened when first used."""
+    """The model servers of this installation."""
 
     def __init__(
         self,
@@ -46,18 +41,51 @@ class Catalog:
     ) -> None:
         """`entries` are the settings' servers; `prices` and `context_sizes` go by provider/model.
 
-        Raises `OperatorError` for an entry that is no server.
+        Raises `OperatorError` for an entry that is no server, and for a default model without one.
         """
         self._http = http
         self._entries = _entries(entries, environment)
         self._aliases = _aliases(self._entries)
         self._default_model = default_model
+        if default_model:
+            self._check_default()
         self._prices = prices or {}
         self._context_sizes = context_sizes or {}
-        self._openai_model = environment.get("OPENAI_MODEL", _OPENAI_MODEL)
+        self._openai_model = environment.get("OPENAI_MODEL", "")
         self._servers: dict[str, ChatModel] = {}
         self._choices: dict[tuple[str, str], ModelChoice] = {}
-        self._ollama: tuple[float, str | None] | None = None
+        self._listings: dict[str, Listing] = {}
+
+    def _check_default(self) -> None:
+        provider, _, _ = self._default_model.partition("/")
+        entry = self.find_entry(provider)
+        if entry is None or entry == _DEFAULT_PROVIDER:
+            known = ", ".join(self._entries)
+            raise OperatorError(
+                f"The setting default_model names {provider!r}, which is no model server that is"
+                f" set up; there are: {known}."
+            )
+
+    async def open_servers(self) -> None:
+        """Open every server that was set up, so that a mistake in its options shows at once.
+
+        Raises `OperatorError`.
+        """
+        await asyncio.to_thread(lambda: [self._open(entry) for entry in self._entries])
+
+    def _open(self, entry: str) -> ChatModel:
+        """Reads files: not for the event loop."""
+        server = self._servers.get(entry)
+        if server is None:
+            options = {"name": entry, **self._entries[entry]}
+            kind = str(options.pop("kind"))
+            options.pop("aliases", None)
+            try:
+                server = create_model(kind, options, self._http)
+            except OperatorError as error:
+                raise OperatorError(f"In the setting providers.{entry}: {error}") from error
+            self._servers[entry] = server
+        return server
 
     async def choose(self, provider: str, name: str) -> ModelChoice:
         """The model `name` of `provider`, as an app's file spells them.
@@ -84,10 +112,24 @@ class Catalog:
         if self._default_model:
             return self._default_model
         if "openai" in self._entries:
-            return f"openai/{self._openai_model}"
-        if found := await self._ollama_model():
+            return f"openai/{await self._openai_default()}"
+        if found := await self._listing("ollama").first():
             return f"ollama/{found}"
         return "quoting/quoting"
+
+    async def _openai_default(self) -> str:
+        """OPENAI_MODEL; else what the server at OPENAI_BASE_URL has, for it may be any."""
+        if self._openai_model or not self._entries["openai"].get("base_url"):
+            return self._openai_model or _OPENAI_MODEL
+        return await self._listing("openai").first(_OPENAI_MODEL) or _OPENAI_MODEL
+
+    def _listing(self, entry: str) -> Listing:
+        listing = self._listings.get(entry)
+        if listing is None:
+            options = self._entries[entry]
+            base_url, api_key = str(options.get("base_url", "")), str(options.get("api_key", ""))
+            listing = self._listings[entry] = Listing(self._http, base_url, api_key)
+        return listing
 
     def find_entry(self, provider: str) -> str | None:
         """The server's name in the settings; the last part of `a/b/c` counts."""
@@ -98,32 +140,14 @@ class Catalog:
 
     async def _make(self, entry: str, name: str) -> ModelChoice:
         full_name = f"{entry}/{name}"
+        server = self._servers.get(entry) or await asyncio.to_thread(self._open, entry)
         kind = _kind(entry, self._entries[entry])
-        server = self._servers.get(entry)
-        if server is None:
-            options = {
-                key: value
-                for key, value in self._entries[entry].items()
-                if key not in ("kind", "aliases")
-            }
-            server = await asyncio.to_thread(create_model, kind, options, self._http)
-            self._servers[entry] = server
         price = self._prices.get(full_name)
         context_size = self._context_sizes.get(full_name)
         if kind not in _BUILT_IN:
             price = price or await asyncio.to_thread(find_price, entry, name)
             context_size = context_size or await asyncio.to_thread(find_context_size, entry, name)
         return ModelChoice(server, entry, name, context_size, price)
-
-    async def _ollama_model(self) -> str | None:
-        """The first model of a local Ollama; asked again after a while."""
-        if "ollama" not in self._entries:
-            return None
-        now = time.monotonic()
-        if self._ollama is None or now - self._ollama[0] > _PROBE_AGAIN_SECONDS:
-            base_url = str(self._entries["ollama"]["base_url"])
-            self._ollama = (now, await _first_model(self._http, base_url))
-        return self._ollama[1]
 
 
 def _entries(given: Mapping[str, Entry], environment: Mapping[str, str]) -> dict[str, Entry]:
@@ -136,11 +160,10 @@ def _entries(given: Mapping[str, Entry], environment: Mapping[str, str]) -> dict
         }
         if options:
             entries[kind] = {"kind": kind, **options}
-    host = environment.get("OLLAMA_HOST") or _OLLAMA
-    if "://" not in host:
-        host = f"http://{host}"
-    entries["ollama"] = {"kind": "openai", "base_url": f"{host.rstrip('/')}/v1"}
+    entries["ollama"] = {"kind": "openai", "base_url": f"{ollama_address(environment)}/v1"}
     for name, entry in given.items():
+        if name.lower() == _DEFAULT_PROVIDER or "/" in name:
+            raise OperatorError(f"A model server cannot be called {name}; give it another name.")
         entries[name.lower()] = {**entries.get(name.lower(), {}), **entry}
         _kind(name, entries[name.lower()])
     return entries
@@ -168,24 +191,12 @@ def _aliases(entries: Mapping[str, Entry]) -> dict[str, str]:
     return aliases
 
 
-async def _first_model(http: Operator, base_url: str) -> str | None:
-    try:
-        async with asyncio.timeout(_PROBE_SECONDS):
-            body = await http.get(f"{base_url}/models", limit=1_000_000)
-        models = msgspec.json.decode(body, type=_Models).data
-    except (OutboundError, TimeoutError, msgspec.DecodeError):
-        return None
-    return models[0].id if models else None
-
-
-class _Model(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _Models(msgspec.Struct, frozen=True):
-    data: list[_Model] = []
-
-
 def price_per_million(prompt: str, completion: str, currency: str) -> Price:
     """A price given per million tokens, as decimal strings. Raises `ValueError`."""
-    return Price(Decimal(prompt), Decimal(completion), _MILLION, currency)
+    try:
+        prices = Decimal(prompt), Decimal(completion)
+    except ArithmeticError as error:
+        raise ValueError("not a decimal number") from error
+    if not all(price.is_finite() and price >= 0 for price in prices):
+        raise ValueError("not a price")
+    return Price(*prices, _MILLION, currency)

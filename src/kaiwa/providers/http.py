@@ -77,7 +77,7 @@ class Operator:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
-        self._proxies: dict[str, _Proxy] = {}
+        self._proxies: dict[str, URL | None] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send `body` and wait for the answer's status and headers; redirects are not followed.
@@ -108,7 +108,6 @@ class Operator:
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        proxy, proxy_auth = self._find_proxy(url)
         try:
             response = await self._open_session().request(
                 method,
@@ -116,8 +115,7 @@ class Operator:
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                proxy=proxy,
-                proxy_auth=proxy_auth,
+                proxy=self._find_proxy(url),
             )
         except TimeoutError as error:
             sentence = (
@@ -139,7 +137,7 @@ class Operator:
             )
         return self._session
 
-    def _find_proxy(self, url: str) -> "_Proxy":
+    def _find_proxy(self, url: str) -> URL | None:
         """The proxy of HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 
         aiohttp's `trust_env` would hand two jobs to threads for every request, and would let a
@@ -148,9 +146,6 @@ class Operator:
         if url not in self._proxies:
             self._proxies[url] = _proxy_for(URL(url))
         return self._proxies[url]
-
-
-_Proxy = tuple[URL | None, aiohttp.BasicAuth | None]
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
@@ -167,13 +162,11 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return line if len(line) <= _SENTENCE_LENGTH else line[:_SENTENCE_LENGTH].rstrip() + "…"
 
 
-def _proxy_for(url: URL) -> _Proxy:
+def _proxy_for(url: URL) -> URL | None:
     address = getproxies().get(url.scheme)
     if not address or proxy_bypass(url.host or ""):
-        return None, None
-    proxy = URL(address if "://" in address else f"http://{address}")
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
-    return proxy.with_user(None), auth
+        return None
+    return URL(address if "://" in address else f"http://{address}")
 
 
 def _explain(error: Exception) -> OutboundError:

@@ -43,19 +43,21 @@ class Passage(Struct, frozen=True):
 
 
 def split_passages(text: str) -> list[Passage]:
-    """All passages in order; a heading with nothing under it is a passage of its own."""
+    """All passages in order; what announces nothing is a passage of its own."""
     passages: list[Passage] = []
     heading = lead = ""
-    for block in _split_blocks(text):
-        if _HEADING.match(block):
-            if heading and not (passages and passages[-1].heading == heading):
-                passages.append(Passage("", "", heading))
-            heading, lead = block, ""
-        elif _is_lead(block):
-            lead = block
-        else:
+    announced = True
+    for block in [*_split_blocks(text), ""]:
+        title, colon = bool(_HEADING.match(block)), _is_lead(block)
+        if not announced and (title or not block or (colon and lead)):
+            passages.append(Passage(heading if lead else "", "", lead or heading))
+        if title:
+            heading, lead, announced = block, "", False
+        elif colon:
+            lead, announced = block, False
+        elif block:
             passages.append(Passage(heading, lead, block))
-            lead = lead if _ITEM.match(block) else ""
+            lead, announced = (lead if _ITEM.match(block) else ""), True
     return passages
 
 

@@ -129,7 +129,7 @@ _RULES: Final = (
         statuses=frozenset({413}),
         codes=frozenset({"context_length_exceeded", "exceed_context_size_error"}),
         words=re.compile(
-            r"context (?:length|window|size|limit)|too many (?:input |prompt )?tokens"
+            r"context (?:length|window|size|limit)|too many (?:input|prompt) tokens"
             r"|(?:prompt|input|query|request|messages?|context)\b[^.]{0,40}\btoo long",
             re.IGNORECASE,
         ),

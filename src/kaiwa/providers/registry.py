@@ -5,6 +5,7 @@ A kind is a file in `models/`, else an installed entry point in the group `kaiwa
 
 import pkgutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
@@ -49,5 +50,6 @@ def _load(kind: str) -> Create:
     raise OperatorError(f"There is no model kind {kind!r}; the kinds found are: {found_kinds}.")
 
 
+@cache
 def _own_kinds() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(models.__path__)]

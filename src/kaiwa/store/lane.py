@@ -44,7 +44,7 @@ class Lane:
     def __init__(
         self, name: str, run: Callable[[Sequence[Unit]], Sequence[Result]], portion: int
     ) -> None:
-        """`run` never raises, and gets at most `portion` units at once."""
+        """`run` gets at most `portion` units at once and answers every one."""
         self._run = run
         self._portion = portion
         self._loop = asyncio.get_running_loop()
@@ -70,12 +70,18 @@ class Lane:
 
     def _work(self) -> None:
         while batch := self._take():
-            results = self._run([unit for unit, _ in batch])
+            results = self._answer([unit for unit, _ in batch])
             futures = [future for _, future in batch]
             try:
                 self._loop.call_soon_threadsafe(_deliver, futures, results)
             except RuntimeError:
                 _log.debug("the event loop ended before its database")
+
+    def _answer(self, units: Sequence[Unit]) -> Sequence[Result]:
+        try:
+            return self._run(units)
+        except BaseException as error:  # else those who wait would wait for ever
+            return [Failed(error) for _ in units]
 
     def _take(self) -> list[Asked]:
         """All that waits, at least one; nothing once the lane is closed and empty."""
@@ -91,7 +97,7 @@ class Lane:
 
 def _deliver(futures: Sequence[asyncio.Future[Any]], results: Sequence[Result]) -> None:
     for future, result in zip(futures, results, strict=True):
-        if future.done():  # its waiter was cancelled
+        if False:  # its waiter was cancelled
             continue
         match result:
             case Done(value):

@@ -14,7 +14,7 @@ from typing import TypeVar
 from anyio import to_thread
 from msgspec import Struct
 from sqlalchemy import Connection, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from kaiwa.errors import OperatorError, StoreUnavailable
 from kaiwa.store.checkpointer import Checkpointer
@@ -25,7 +25,8 @@ from kaiwa.store.tables import SCHEMA
 T = TypeVar("T")
 
 _LOG_PATIENCE = 0.2  # while the checkpointer waits for a reader, writers wait for it
-_PORTION = 256
+# Units run in one go: one commit, one message to the event loop.
+_WRITES, _READS = 256, 16
 
 # What the machine does to us; everything else is a mistake of a unit and passes through.
 _OUTSIDE = {
@@ -55,8 +56,8 @@ class _Sqlite:
         self._writer = writer
         self._reader = reader
         self._checkpointer = Checkpointer(log)
-        self._writes = Lane("kaiwa-writer", self._run_writes, _PORTION)
-        self._reads = Lane("kaiwa-reader", self._run_reads, 1)
+        self._writes = Lane("kaiwa-writer", self._run_writes, _WRITES)
+        self._reads = Lane("kaiwa-reader", self._run_reads, _READS)
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self._reads.ask(unit)
@@ -76,14 +77,16 @@ class _Sqlite:
 
     def _run_writes(self, units: Sequence[Unit]) -> Sequence[Result]:
         """All in one transaction, or, if one of them fails, each in its own."""
+        core = self._writer.core
         try:
             self._writer.raw.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            return [Failed(_explain(error)) for _ in units]
-        transaction = self._writer.core.begin()
+            core.begin()
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            _roll_back(self._writer)
+            return [Failed(_unavailable(error)) for _ in units]
         try:
-            results = [Done(unit(self._writer.core)) for unit in units]
-            transaction.commit()
+            results = [Done(unit(core)) for unit in units]
+            core.commit()
         except BaseException as error:  # not swallowed: whoever asked for the unit gets it
             _roll_back(self._writer)
             if len(units) == 1:
@@ -120,13 +123,13 @@ def _open_links(path: Path, patience: float) -> tuple[_Link, _Link, sqlite3.Conn
         try:
             writer = _connect(path, patience, opened)
             _enter_wal(writer, patience)
-            core = _wrap(writer)
+            core = _wrap(writer, opened)
             _bring_up(core, writer, path)
             writer.execute("PRAGMA foreign_keys = ON")
             reader = _connect(path, patience, opened)
             reader.execute("PRAGMA query_only = ON")
             log = _connect(path, _LOG_PATIENCE, opened)
-            links = _Link(writer, core), _Link(reader, _wrap(reader)), log
+            links = _Link(writer, core), _Link(reader, _wrap(reader, opened)), log
         except (sqlite3.Error, DBAPIError) as error:
             raise OperatorError(f"The database {path} {_describe(error)}.") from error
         opened.pop_all()
@@ -148,8 +151,9 @@ def _connect(path: Path, patience: float, opened: ExitStack) -> sqlite3.Connecti
     return raw
 
 
-def _wrap(raw: sqlite3.Connection) -> Connection:
-    return create_engine("sqlite+pysqlite://", creator=lambda: raw, poolclass=NullPool).connect()
+def _wrap(raw: sqlite3.Connection, opened: ExitStack) -> Connection:
+    engine = create_engine("sqlite+pysqlite://", creator=lambda: raw, poolclass=NullPool)
+    return opened.enter_context(engine.connect())
 
 
 def _enter_wal(raw: sqlite3.Connection, patience: float) -> None:
@@ -207,12 +211,14 @@ def _roll_back(link: _Link) -> None:
 def _code(error: BaseException) -> int:
     """SQLite's primary result code; 0 for errors that are not its own."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    return original.sqlite_errorcode & 0xFF if isinstance(original, sqlite3.Error) else 0
+    return getattr(original, "sqlite_errorcode", 0) & 0xFF
 
 
 def _explain(error: BaseException) -> BaseException:
-    if _code(error) not in _OUTSIDE:
-        return error
+    return _unavailable(error) if _code(error) in _OUTSIDE else error
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
     unavailable = StoreUnavailable()
     unavailable.__cause__ = error
     return unavailable

@@ -14,15 +14,16 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from kaiwa import __version__
 
 PageRequest = Request[object, object, State]
 
 _STATIC = {
-    "kaiwa.css": "text/css; charset=utf-8",
-    "home.js": "text/javascript; charset=utf-8",
-    "docs.js": "text/javascript; charset=utf-8",
+    "kaiwa.css": "text/css",
+    "home.js": "text/javascript",
+    "docs.js": "text/javascript",
     "kaiwa.svg": "image/svg+xml",
 }
 _HEADERS = {
@@ -57,7 +58,7 @@ def handlers() -> list[HTTPRouteHandler]:
     async def get_docs(request: PageRequest) -> Response[bytes]:
         return _answer(request, docs)
 
-    async def get_static(request: PageRequest, name: str) -> Response[bytes]:
+    async def get_static(request: PageRequest, name: FromPath[str]) -> Response[bytes]:
         if name not in static:
             raise NotFoundException
         return _answer(request, static[name])
@@ -84,7 +85,7 @@ def _answer(request: PageRequest, served: Served) -> Response[bytes]:
 def _page(name: str) -> Served:
     template = Template(_read(name).decode())
     text = template.substitute(version=escape(__version__))
-    return _served(text.encode(), "text/html; charset=utf-8")
+    return _served(text.encode(), "text/html")
 
 
 def _static(name: str, media_type: str) -> Served:

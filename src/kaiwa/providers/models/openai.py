@@ -10,7 +10,7 @@ from msgspec import Struct
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.domain.sse import SseEvent
-from kaiwa.errors import ProviderNotInitialized
+from kaiwa.errors import CompletionFailed, ProviderNotInitialized
 from kaiwa.ports import ChatModel
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
@@ -63,6 +63,7 @@ class OpenAIWire:
     """OpenAI's `Vendor`."""
 
     def __init__(self, options: OpenAIOptions, base_url: str) -> None:
+        self._name = options.name or _KIND
         self._base_url = base_url
         self._key_missing = base_url == _DEFAULT_URL and not options.keyed
         self._asks_usage = True
@@ -87,7 +88,7 @@ class OpenAIWire:
             body["messages"] = [{"role": m.role, "content": m.text} for m in request.messages]
         if self._asks_usage:
             body["stream_options"] = {"include_usage": True}
-        body |= _write_params(request)
+        body |= _write_params(request, self._name)
         return Call(self._base_url + path, self._headers, msgspec.json.encode(body))
 
     def start_reading(self) -> "OpenAIReading":
@@ -101,14 +102,14 @@ class OpenAIWire:
         return b'"stream_options"' in call.body
 
 
-def _write_params(request: ModelRequest) -> dict[str, object]:
+def _write_params(request: ModelRequest, provider: str) -> dict[str, object]:
     given = request.params
     params = {name: given[name] for name in _PARAMS if given.get(name) not in (None, "", [], {})}
     if _REASONS.match(request.model) and "max_tokens" in params:
         params["max_completion_tokens"] = params.pop("max_tokens")
     shape = params.get("response_format")
     if isinstance(shape, str):
-        params["response_format"] = _write_format(shape, given.get("json_schema"))
+        params["response_format"] = _write_format(shape, given.get("json_schema"), provider)
     if request.stop:
         params["stop"] = request.stop
     if request.user:
@@ -116,12 +117,17 @@ def _write_params(request: ModelRequest) -> dict[str, object]:
     return params
 
 
-def _write_format(shape: str, schema: object) -> dict[str, object]:
+def _write_format(shape: str, schema: object, provider: str) -> dict[str, object]:
     """App files give the format by its name, and the schema as text beside it."""
     if shape != "json_schema" or not schema:
         return {"type": shape}
-    raw = msgspec.Raw(schema.encode()) if isinstance(schema, str) else schema
-    return {"type": shape, "json_schema": raw}
+    if isinstance(schema, str):
+        try:
+            schema = msgspec.json.decode(schema)
+        except msgspec.DecodeError as error:
+            sentence = "Bad Request Error, the app's json_schema is not valid JSON"
+            raise CompletionFailed(f"[{provider}] {sentence}") from error
+    return {"type": shape, "json_schema": schema}
 
 
 class _Function(Struct, gc=False):

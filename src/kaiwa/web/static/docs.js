@@ -204,7 +204,7 @@ function drawOperation(path, method, operation) {
       el("code", {}, path), el("span", { class: "summary" }, inline(operation.summary ?? ""))),
     el("div", { class: "inside" }, prose(operation.description),
       parameters.length ? [el("h3", {}, "Parameters"), el("ul", { class: "fields" }, parameters.map((p) =>
-        fact(p.name, p.schema ?? {}, p.required, `${p.description ?? ""} (in the ${p.in})`.trim())))] : [],
+        fact(p.name, p.schema ?? {}, p.required, `${p.description ?? ""} In the ${p.in}.`.trim())))] : [],
       body ? [el("h3", {}, "Body"), bodies] : [],
       el("h3", {}, "Try it"), tryForm(id, path, method, operation),
       el("h3", {}, "Responses"), responses(operation)));

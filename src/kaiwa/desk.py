@@ -1,0 +1,80 @@
+"""What an operator does to apps and keys: find, apply, make a key, revoke it.
+
+The command line, the first start and the talk in the terminal share it.
+"""
+
+import hashlib
+import secrets
+import string
+from pathlib import Path
+
+from kaiwa.app import new_id, now
+from kaiwa.domain.app import ApiKey, App
+from kaiwa.domain.dsl import read_dsl
+from kaiwa.errors import OperatorError
+from kaiwa.store.apps import apply_app, find_app
+from kaiwa.store.db import Database
+from kaiwa.store.keys import create_key, find_caller, revoke_key
+
+_ALPHABET = string.ascii_letters + string.digits
+_KEY_START = "app-"
+_KEY_LENGTH = 24
+_SHOWN = 8
+
+
+async def get_app(db: Database, ref: str) -> App:
+    """The app of this id or name; raises `OperatorError` when it is not exactly one."""
+    found = await find_app(db, ref)
+    if found is None:
+        raise OperatorError(f"There is no app {ref!r}; kaiwa app list shows the apps.")
+    return found
+
+
+async def apply_files(
+    db: Database, files: dict[str, str]
+) -> list[tuple[str, App, tuple[str, ...]]]:
+    """Each file's name, its app and the reports about it; `files` holds texts by name.
+
+    Raises `OperatorError`; then no file is applied whose neighbours cannot be read.
+    """
+    drafts = [(name, *read_dsl(text, name)) for name, text in files.items()]
+    applied: list[tuple[str, App, tuple[str, ...]]] = []
+    for name, draft, reports in drafts:
+        app, _ = await apply_app(db, draft, new_id, now())
+        applied.append((name, app, tuple(reports)))
+    return applied
+
+
+async def make_key(db: Database, app: App) -> str:
+    """A new key of the app; nobody can ask for it again."""
+    made = _KEY_START + "".join(secrets.choice(_ALPHABET) for _ in range(_KEY_LENGTH))
+    await create_key(db, app.id, _digest(made), made[:_SHOWN], new_id, now())
+    return made
+
+
+async def revoke(db: Database, ref: str) -> ApiKey:
+    """Revoke the key of this id, of these first characters, or this very key.
+
+    Raises `OperatorError` unless it is exactly one that works.
+    """
+    ref = ref.removesuffix("…")
+    if ref.startswith(_KEY_START) and len(ref) > _SHOWN:
+        caller = await find_caller(db, _digest(ref))
+        if caller is None:
+            raise OperatorError("That is not a working key; kaiwa key list shows the keys.")
+        ref = str(caller.key_id)
+    return await revoke_key(db, ref, now())
+
+
+def read_text(file: Path) -> str:
+    """The text in the file. Raises `OperatorError`."""
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise OperatorError(f"The file {file} is not UTF-8 text.") from error
+    except OSError as error:
+        raise OperatorError(f"The file {file} cannot be read: {error.strerror}.") from error
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

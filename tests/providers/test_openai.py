@@ -1,0 +1,244 @@
+"""What OpenAI's wire alone knows: parameters, its dialects, its error codes."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.errors import (
+    CompletionFailed,
+    KaiwaError,
+    ModelNotSupported,
+    OperatorError,
+    PromptTooLong,
+    ProviderQuotaExceeded,
+)
+from kaiwa.providers.http import Operator
+from kaiwa.providers.registry import create_model
+from tests.providers.asking import CANARY, hear, network_model, question
+from tests.support.model_server import Behaviour, ModelServer, fail_within, raw, refuse, speak
+
+pytestmark = pytest.mark.anyio
+
+
+async def sent(server: ModelServer, http: Operator, request: ModelRequest) -> dict[str, Any]:
+    """The body our server got for this request."""
+    await hear(network_model("openai", server, http), request)
+    return server.requests[-1].body
+
+
+async def test_the_request_on_the_wire(server: ModelServer, http: Operator) -> None:
+    options = {"organization": "org-1", "project": "p-1", "headers": {"X-Title": "Kaiwa"}}
+    await hear(network_model("openai", server, http, **options))
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.body == {
+        "model": "model-1",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "messages": [
+            {"role": "system", "content": "You help."},
+            {"role": "user", "content": "What is new?"},
+        ],
+    }
+    assert request.headers["authorization"] == f"Bearer {CANARY}"
+    assert request.headers["openai-organization"] == "org-1"
+    assert request.headers["openai-project"] == "p-1"
+    assert request.headers["x-title"] == "Kaiwa"
+    assert request.headers["accept-encoding"] == "identity"
+    assert "cookie" not in request.headers
+
+
+async def test_known_parameters_pass_and_empty_ones_do_not(
+    server: ModelServer, http: Operator
+) -> None:
+    request = question(
+        temperature=0,
+        top_p=0.5,
+        max_tokens=100,
+        presence_penalty=None,
+        stop=[],
+        seed="",
+        script=[],
+        unheard_of=1,
+    )
+    body = await sent(server, http, msgspec.structs.replace(request, user="u-1", stop=("END",)))
+    names = body.keys() - {"model", "stream", "stream_options", "messages"}
+    assert {name: body[name] for name in names} == {
+        "temperature": 0,
+        "top_p": 0.5,
+        "max_tokens": 100,
+        "stop": ["END"],
+        "user": "u-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt-4o", "max_tokens"),
+        ("o1-mini", "max_completion_tokens"),
+        ("o3", "max_completion_tokens"),
+        ("o4-mini", "max_completion_tokens"),
+        ("gpt-5-nano", "max_completion_tokens"),
+        ("olmo-2", "max_tokens"),
+    ],
+)
+async def test_reasoning_models_name_their_limit_otherwise(
+    model: str, name: str, server: ModelServer, http: Operator
+) -> None:
+    request = msgspec.structs.replace(question(max_tokens=9), model=model)
+    body = await sent(server, http, request)
+    assert {key: body[key] for key in body if "tokens" in key} == {name: 9}
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"response_format": "json_object"}, {"type": "json_object"}),
+        ({"response_format": {"type": "text"}}, {"type": "text"}),
+        (
+            {"response_format": "json_schema", "json_schema": '{"name": "a"}'},
+            {"type": "json_schema", "json_schema": {"name": "a"}},
+        ),
+    ],
+)
+async def test_the_format_is_written_as_the_api_wants_it(
+    params: dict[str, Any], expected: object, server: ModelServer, http: Operator
+) -> None:
+    body = await sent(server, http, question(**params))
+    assert body["response_format"] == expected
+
+
+async def test_a_schema_that_is_no_json_is_named(server: ModelServer, http: Operator) -> None:
+    request = question(response_format="json_schema", json_schema="{oops")
+    with pytest.raises(CompletionFailed, match=r"\[openai\] Bad Request Error, .*json_schema"):
+        await sent(server, http, request)
+    assert server.requests == []
+
+
+async def test_a_completion_sends_one_text(server: ModelServer, http: Operator) -> None:
+    request = ModelRequest("m", (PromptMessage("user", "Once upon"),), {}, completion=True)
+    heard = await hear(network_model("openai", server, http), request)
+    assert heard.text == "Hello world"
+    assert heard.usage == UsageDelta(7, 3)
+    assert server.requests[0].path == "/v1/completions"
+    assert server.requests[0].body["prompt"] == "Once upon"
+    assert "messages" not in server.requests[0].body
+
+
+async def test_a_server_that_refuses_stream_options_is_remembered(
+    server: ModelServer, http: Operator
+) -> None:
+    server.play(refuse(400, "Unrecognized request argument: stream_options"), speak())
+    model = network_model("openai", server, http, retry_wait=60)
+    assert (await hear(model)).text == "Hello world"
+    assert (await hear(model)).text == "Hello world"
+    asked = ["stream_options" in request.body for request in server.requests]
+    assert asked == [True, False, False]
+
+
+def chunk(delta: dict[str, Any] | None = None, **more: Any) -> bytes:
+    choices = [{"index": 0, "delta": delta}] if delta is not None else []
+    return b"data: " + json.dumps({"choices": choices, **more}).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([chunk({"reasoning": "hm"}), chunk({"content": "a"})], [ReasoningDelta("hm"), "a"]),
+        (
+            [chunk({"reasoning_content": "hm", "content": "a"})],
+            [ReasoningDelta("hm"), "a"],
+        ),
+        ([chunk({"refusal": "I cannot", "content": None})], ["I cannot"]),
+        ([chunk({"content": ""}), chunk({"role": "assistant", "content": "a"})], ["a"]),
+        (
+            [
+                chunk({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f"}}]}),
+                chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]}),
+                chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+            ],
+            [
+                ToolCallDelta(0, "t", "f", ""),
+                ToolCallDelta(0, "", "", '{"a":'),
+                ToolCallDelta(0, "", "", "1}"),
+            ],
+        ),
+        (
+            [chunk({"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]})],
+            [ToolCallDelta(0, "", "f", "{}")],
+        ),
+        (
+            [chunk({"content": "a"}, usage=None, error=None, x_vendor={"y": [1]})],
+            ["a"],
+        ),
+        (
+            [chunk(usage={"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": None})],
+            [UsageDelta(4, 2)],
+        ),
+        ([b": keep-alive\n\n", chunk({"content": "a"}), b": keep-alive\n\n"], ["a"]),
+    ],
+)
+async def test_the_dialects_of_compatible_servers(
+    chunks: list[bytes], expected: list[Delta | str], server: ModelServer, http: Operator
+) -> None:
+    server.play(raw(*chunks, b"data: [DONE]\n\n"))
+    heard = await hear(network_model("openai", server, http))
+    said = [TextDelta(item) if isinstance(item, str) else item for item in expected]
+    assert heard.deltas == said
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        (refuse(429, code="insufficient_quota"), ProviderQuotaExceeded),
+        (refuse(400, code="context_length_exceeded"), PromptTooLong),
+        (refuse(403, code="model_not_found"), ModelNotSupported),
+        (refuse(400, "'user' string too long"), CompletionFailed),
+        (fail_within(code="context_length_exceeded"), PromptTooLong),
+        (raw(b'{"detail": "Not Found"}', status=404), ModelNotSupported),
+        (raw(b'{"error": "model \'x\' not found"}', status=404), ModelNotSupported),
+        (raw(b'{"object": "error", "message": "no", "code": 40303}', status=400), CompletionFailed),
+        (raw(b'[{"error": {"code": 400, "message": "no"}}]', status=400), CompletionFailed),
+        (raw(b"\xff not json", status=400), CompletionFailed),
+        (raw(status=400), CompletionFailed),
+        (
+            raw(b'{"error": {"message": "no", "code": 402}}', content_type="application/json"),
+            ProviderQuotaExceeded,
+        ),
+    ],
+)
+async def test_error_codes_and_shapes(
+    behaviour: Behaviour, error: type[KaiwaError], server: ModelServer, http: Operator
+) -> None:
+    server.play(behaviour)
+    with pytest.raises(KaiwaError) as caught:
+        await hear(network_model("openai", server, http))
+    assert type(caught.value) is error
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"api_key": 1}, "api_key"),
+        ({"base_url": "localhost:8000"}, "must look like https://api.openai.com/v1"),
+        ({"base_url": "http://me:secret@host/v1"}, "hold no name, password or query"),
+        ({"base_url": "http://[::bad/v1"}, "must look like"),
+        ({"api_key": "sk-1\nX: y"}, "one line"),
+        ({"headers": {"X": "a\r\nb"}}, "one line"),
+        ({"headers": "X: y"}, "headers"),
+    ],
+)
+async def test_wrong_options_are_one_sentence(
+    options: dict[str, object], sentence: str, http: Operator
+) -> None:
+    with pytest.raises(OperatorError) as caught:
+        create_model("openai", options, http)
+    assert sentence in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,170 @@
+"""Turns without a server: a model that plays along, a database that fails on demand, an ear."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import anyio
+from msgspec.structs import replace
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from kaiwa.chat.running import Live, Running, TurnLimits
+from kaiwa.chat.turn import Context, Order, check_order, start_turn
+from kaiwa.domain.app import App, AppConfig, ModelConfig
+from kaiwa.domain.events import Delta, TextDelta, TurnEnded, TurnEvent, TurnFailed, TurnText
+from kaiwa.domain.message import Draft, Message
+from kaiwa.domain.prompt import ModelRequest
+from kaiwa.errors import StoreUnavailable
+from kaiwa.ports import DeltaStream, Emit, Kit, ModelChoice
+from kaiwa.store.db import Database
+from kaiwa.store.messages import beat, checkpoint_messages, find_message
+from kaiwa.store.sqlite import open_sqlite
+from tests.store.sample import OWNER, make_app
+
+T = TypeVar("T")
+Play = Callable[[ModelRequest], AsyncIterator[Sequence[Delta]]]
+
+CALM = TurnLimits(turn=1e9, first_token=1e9, between_tokens=1e9, checkpoint=0.002, beat=0.002)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def says_hello(request: ModelRequest) -> AsyncIterator[Sequence[Delta]]:
+    yield [TextDelta("Hel")]
+    yield [TextDelta("lo")]
+
+
+class PlayedModel:
+    """A `ChatModel` that plays what the test gave it."""
+
+    generative = False
+
+    def __init__(self, play: Play = says_hello) -> None:
+        self.play = play
+        self.asked: list[ModelRequest] = []
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
+        self.asked.append(request)
+        yield self.play(request)
+
+
+class FlakyDatabase:
+    """A real database that cannot be written while the test says so."""
+
+    def __init__(self, real: Database) -> None:
+        self.real = real
+        self.failing = 0
+        """How many writes fail from now on."""
+        self.failed = 0
+        self.writes = 0
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        return await self.real.read(unit)
+
+    async def write(self, unit: Callable[[Connection], T]) -> T:
+        self.writes += 1
+        if self.failing:
+            self.failing -= 1
+            self.failed += 1
+            raise StoreUnavailable
+        return await self.real.write(unit)
+
+    async def close(self) -> None:
+        await self.real.close()
+
+
+class Ear:
+    """A client's end of a turn; remembers what left for it."""
+
+    def __init__(self) -> None:
+        self.events: list[TurnEvent] = []
+
+    async def __call__(self, events: Sequence[TurnEvent]) -> None:
+        self.events += events
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TurnText))
+
+    @property
+    def ends(self) -> list[TurnEnded | TurnFailed]:
+        return [event for event in self.events if isinstance(event, TurnEnded | TurnFailed)]
+
+
+class Stage:
+    """One app on a database, and what its turns need."""
+
+    def __init__(self, db: FlakyDatabase, app: App, running: Running) -> None:
+        self.db = db
+        self.app = app
+        self.running = running
+        self.model = PlayedModel()
+        self.config = AppConfig(ModelConfig("played", "m"))
+        self.context = Context(db, now, uuid7, OWNER, running, self._kit_for)
+
+    async def _kit_for(self, config: AppConfig) -> Kit:
+        choice = ModelChoice(self.model, "played", config.model.name, None, None)
+        return Kit(choice, choice)
+
+    async def ask(self, emit: Emit, query: str = "why?", within: UUID | None = None) -> Live:
+        """Start a turn; it may not have begun yet."""
+        order = Order(
+            app=self.app,
+            config=self.config,
+            key_id=None,
+            user="ann",
+            source="api",
+            query=query,
+            inputs={},
+            conversation_id=within,
+            auto_name=False,
+            task_id=str(uuid7()),
+        )
+        return start_turn(await check_order(order, self.context), self.context, emit)
+
+    async def stored(self, live: Live) -> Message:
+        assert live.message_id
+        found = await find_message(self.db.real, self.app.id, "ann", live.message_id)
+        assert found
+        return found
+
+
+@asynccontextmanager
+async def on_stage(
+    file: Path,
+    limits: TurnLimits = CALM,
+    save: Callable[[Sequence[Draft]], Awaitable[None]] | None = None,
+    show_alive: Callable[[], Awaitable[None]] | None = None,
+    **config: object,
+) -> AsyncIterator[Stage]:
+    """A stage on the database in `file`; `config` overrides the app's configuration."""
+    db = FlakyDatabase(await open_sqlite(file))
+
+    async def really_save(drafts: Sequence[Draft]) -> None:
+        await checkpoint_messages(db, drafts, now())
+
+    async def really_beat() -> None:
+        await beat(db, OWNER, now())
+
+    try:
+        app = await make_app(db)
+        async with Running(limits, save or really_save, show_alive or really_beat) as running:
+            stage = Stage(db, app, running)
+            stage.config = replace(stage.config, **config)
+            yield stage
+    finally:
+        await db.close()
+
+
+async def ended(live: Live) -> Live:
+    """The turn, once it has ended; a turn that hangs fails the test."""
+    with anyio.fail_after(10):
+        await live.ended.wait()
+    return live
