@@ -93,7 +93,10 @@ def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `OperatorError` when the address cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+        # Inherited by every connection; asyncio sets it only where the protocol is named.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except socket.gaierror as error:
         raise OperatorError(f"Cannot listen on {host}: there is no such address.") from error
     except OSError as error:

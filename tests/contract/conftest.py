@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kaiwa.settings import PriceSetting
 from tests.support.server import TestServer, serving
 
 TITLE_PROMPT = "Name a conversation by its first question."
@@ -32,5 +33,6 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Test
         tmp_path_factory.mktemp("contract"),
         providers={"scripted": {"kind": "scripted", "replies": SIDE_REPLIES}},
         default_model="scripted/side",
+        prices={"scripted/script": PriceSetting("0.5", "1.5", "EUR")},
     ) as found:
         yield found

@@ -136,7 +136,7 @@ async def test_even_an_error_no_future_may_carry_reaches_its_caller(notes: Datab
 
 
 async def test_a_cancelled_waiter_stops_neither_its_unit_nor_its_batch(notes: Database) -> None:
-    with busy_writer(notes) as go_on:
+    with busy_writer(notes) as go_on, anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             group.start_soon(notes.write, waiting_for(go_on))
             await asyncio.sleep(0)

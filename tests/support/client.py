@@ -118,6 +118,18 @@ class Client:
         async with self.streaming(query, **body) as stream:
             return await stream.rest()
 
+    async def raw_stream(self, query: str, **body: Any) -> list[bytes]:
+        """A streamed question, to its end: what the server wrote, write by write."""
+        written: list[bytes] = []
+        async with self.streaming(query, **body) as stream:
+            piece = b""
+            async for data, whole in stream.response.content.iter_chunks():
+                piece += data
+                if whole:
+                    written.append(piece)
+                    piece = b""
+        return [piece for piece in written if piece]
+
     async def messages(self, conversation_id: str, **params: Any) -> list[dict[str, Any]]:
         reply = await self.get("/messages", conversation_id=conversation_id, **params)
         assert reply.status == 200, reply.body

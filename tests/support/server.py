@@ -3,8 +3,9 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from socket import socket
 
 import anyio
 import uvicorn
@@ -55,19 +56,23 @@ class TestServer:
 async def serving(folder: Path, **settings: object) -> AsyncIterator[TestServer]:
     """Serve until the block ends; `settings` override the defaults."""
     found = structs.replace(Settings(data=str(folder)), **settings)
-    listener = open_socket("127.0.0.1", 0)
-    async with House(found) as house:
-        config = uvicorn.Config(
-            build(house), lifespan="off", log_config=None, access_log=False, ws="none"
-        )
-        listening = anyio.Event()
-        server = Server(config, listening.set)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
-            await listening.wait()
-            async with ClientSession() as session:
-                port = listener.getsockname()[1]
-                yield TestServer(house, f"http://127.0.0.1:{port}", session)
-            server.force_exit = True
-            server.should_exit = True
-    listener.close()
+    with closing(open_socket("127.0.0.1", 0)) as listener:
+        async with House(found) as house, _listening(house, listener) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _listening(house: House, listener: socket) -> AsyncIterator[TestServer]:
+    config = uvicorn.Config(
+        build(house), lifespan="off", log_config=None, access_log=False, ws="none"
+    )
+    listening = anyio.Event()
+    server = Server(config, listening.set)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [listener])
+        await listening.wait()
+        async with ClientSession() as session:
+            port = listener.getsockname()[1]
+            yield TestServer(house, f"http://127.0.0.1:{port}", session)
+        server.force_exit = True
+        server.should_exit = True

@@ -64,6 +64,8 @@ class FlakyDatabase:
         """How many writes fail from now on."""
         self.failed = 0
         self.writes = 0
+        self.recovered = anyio.Event()
+        """Set at the first write that succeeds after one that failed."""
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self.real.read(unit)
@@ -74,7 +76,10 @@ class FlakyDatabase:
             self.failing -= 1
             self.failed += 1
             raise StoreUnavailable
-        return await self.real.write(unit)
+        written = await self.real.write(unit)
+        if self.failed:
+            self.recovered.set()
+        return written
 
     async def close(self) -> None:
         await self.real.close()
@@ -85,9 +90,13 @@ class Ear:
 
     def __init__(self) -> None:
         self.events: list[TurnEvent] = []
+        self.spoken_to = anyio.Event()
+        """Set at the first piece of text."""
 
     async def __call__(self, events: Sequence[TurnEvent]) -> None:
         self.events += events
+        if any(isinstance(event, TurnText) for event in events):
+            self.spoken_to.set()
 
     @property
     def text(self) -> str:
@@ -131,7 +140,7 @@ class Stage:
 
     async def stored(self, live: Live) -> Message:
         assert live.message_id
-        found = await find_message(self.db.real, self.app.id, "ann", live.message_id)
+        found = await find_message(self.db.real, live.app_id, live.user, live.message_id)
         assert found
         return found
 
@@ -143,7 +152,7 @@ async def on_stage(
     save: Callable[[Sequence[Draft]], Awaitable[None]] | None = None,
     show_alive: Callable[[], Awaitable[None]] | None = None,
     **config: object,
-) -> AsyncIterator[Stage]:
+) -> AsyncGenerator[Stage]:
     """A stage on the database in `file`; `config` overrides the app's configuration."""
     db = FlakyDatabase(await open_sqlite(file))
 

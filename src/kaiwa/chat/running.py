@@ -46,6 +46,8 @@ class TurnLimits(Struct, frozen=True):
     waiting: int = 8
     """How many questions may wait for their turn in one conversation."""
     wait: float = 60
+    close: float = 60
+    """How long a database that cannot be written keeps the end of a turn waiting."""
     checkpoint: float = 0.5
     beat: float = 5
 

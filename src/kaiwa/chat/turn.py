@@ -46,7 +46,6 @@ from kaiwa.store.messages import close_message, open_message
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_PATIENCE_SECONDS = 60
 _DRAIN_PATIENCE_SECONDS = 10
 
 
@@ -248,8 +247,9 @@ async def _answer(
             [TurnOpened(message.conversation_id, message.id, live.task_id, message.created_at)]
         )
         with live.cuttable():
-            await ask(asking, ready.kit, ready.fallback, answer, live, context.db, emit)
-            return Outcome.NORMAL, None
+            if live.cut_by is None:
+                await ask(asking, ready.kit, ready.fallback, answer, live, context.db, emit)
+                return Outcome.NORMAL, None
     except Exception as error:  # a turn: what was said until here is kept
         if live.cut_by is None:
             return Outcome.ERROR, _ours(error)
@@ -291,7 +291,9 @@ async def _close(closing: Closing, context: Context) -> KaiwaError | None:
     """
 
     def too_long(state: RetryCallState) -> bool:
-        patience = _DRAIN_PATIENCE_SECONDS if context.running.draining else _CLOSE_PATIENCE_SECONDS
+        patience = context.running.limits.close
+        if context.running.draining:
+            patience = min(patience, _DRAIN_PATIENCE_SECONDS)
         return (state.seconds_since_start or 0) > patience
 
     try:

@@ -97,7 +97,7 @@ class Lane:
 
 def _deliver(futures: Sequence[asyncio.Future[Any]], results: Sequence[Result]) -> None:
     for future, result in zip(futures, results, strict=True):
-        if False:  # its waiter was cancelled
+        if future.done():  # its waiter was cancelled
             continue
         match result:
             case Done(value):
