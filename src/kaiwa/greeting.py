@@ -63,7 +63,7 @@ def _command(settings: Settings) -> str:
     program = sys.argv[0]
     if shutil.which("kaiwa") == str(Path(program).absolute()):
         program = "kaiwa"
-    given = ["--data", settings.data] if settings.data != Settings.data else []
+    given = ["--data", settings.data] if settings.data != Settings().data else []
     return shlex.join([program, *given])
 
 

@@ -15,13 +15,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from kaiwa.cli import cli
+
 KAIWA = str(Path(sys.executable).parent / "kaiwa")
+Done = subprocess.CompletedProcess[str]
 _FOREIGN = ("KAIWA_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")
 _PATIENCE = 20
 _NOBODY = "127.0.0.1:9"
@@ -35,31 +40,45 @@ def clean_environment(**variables: object) -> dict[str, str]:
 
 
 def run(
-    folder: Path, *arguments: str, before: str = "", **variables: object
-) -> "subprocess.CompletedProcess[str]":
-    """One command, to its end, in `folder`; `before`: what a shell does first."""
+    folder: Path, *arguments: str, before: str = "", given: bytes = b"", **variables: object
+) -> Done:
+    """One command, to its end, in `folder`.
+
+    `before`: what a shell does first; `given`: what comes on its standard input.
+    """
     command = [KAIWA, *arguments]
     if before:
         command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
-    return subprocess.run(
+    done = subprocess.run(
         command,
         cwd=folder,
         env=clean_environment(**variables),
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
-        text=True,
         timeout=60,
         check=False,
     )
+    return Done(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def call(folder: Path, *arguments: str, **variables: object) -> Done:
+    """As `run`, but within this process, for a second each adds up; raises what would be shown."""
+    clean = clean_environment(**variables)
+    environment = {name: clean.get(name) for name in {**os.environ, **clean}}
+    with chdir(folder):
+        found = CliRunner().invoke(cli, arguments, prog_name="kaiwa", env=environment)
+    if found.exception and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return Done(arguments, found.exit_code, found.stdout, found.stderr)
 
 
 def make_key(folder: Path, dsl: str) -> str:
     """Apply an app's file to the data in `folder` and make a key for it."""
     file = folder / f"app-{time.monotonic_ns()}.yml"
     file.write_text(dsl)
-    applied = run(folder, "app", "apply", str(file))
+    applied = call(folder, "app", "apply", str(file))
     assert applied.returncode == 0, applied.stderr
-    made = run(folder, "key", "create", applied.stdout.strip())
+    made = call(folder, "key", "create", applied.stdout.strip())
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
@@ -124,7 +143,7 @@ class Process:
 
 
 @contextmanager
-def starting(folder: Path, *arguments: str, **variables: object) -> Iterator[Process]:
+def starting(folder: Path, *arguments: str, **variables: object) -> Generator[Process]:
     """Start to serve the data in `folder`; the process ends with the block."""
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         started_at = time.monotonic()
@@ -146,7 +165,7 @@ def starting(folder: Path, *arguments: str, **variables: object) -> Iterator[Pro
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, **settings: object) -> Iterator[Process]:
+def serving(folder: Path, *arguments: str, **settings: object) -> Generator[Process]:
     """As `starting`, and ready; `settings` by their names, or whole variables in capitals."""
     variables = {
         name if name.isupper() else f"KAIWA_{name.upper()}": value
