@@ -1,5 +1,7 @@
 """The requests that the API's own documents print, sent as they stand there."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.apps import app_file, says
@@ -18,7 +20,7 @@ QUESTION = "What are the specs of the iPhone 13 Pro Max?"
 
 @pytest.fixture
 async def client(server: TestServer) -> Client:
-    features = {
+    features: dict[str, Any] = {
         "suggested_questions": ["a", "b", "c"],
         "suggested_questions_after_answer": {"enabled": True},
         "user_input_form": [

@@ -90,7 +90,10 @@ async def test_no_request_brings_out_more_than_a_plain_refusal(
     replies = 0
 
     @settings(
-        max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=25,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     @given(ids=st.lists(words, min_size=2, max_size=2), body=inputs_for(route))
     def attempt(ids: list[str], body: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ class Owned:
 
 @pytest.fixture
 async def owned(server: TestServer) -> Owned:
-    features = {"suggested_questions_after_answer": {"enabled": True}}
+    features: dict[str, Any] = {"suggested_questions_after_answer": {"enabled": True}}
     owner = await server.client(app_file(says("A secret."), **features))
     other_app = await server.client(app_file(says("Nothing."), **features))
     reply = await owner.ask("What is it?", auto_generate_name=False)

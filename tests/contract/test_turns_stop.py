@@ -6,37 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.apps import app_file, says
-from tests.support.client import Client, Frame, Stream, text_of
+from tests.support.client import Client, text_of
 from tests.support.model_server import ModelServer, hang, hang_after, speak
-from tests.support.networked import WIRES, networked_app, serving_models, settled
+from tests.support.networked import WIRES, networked_app, serving_models
 from tests.support.server import TestServer
+from tests.support.talking import scripted_app, settled, stop, take
 
 pytestmark = pytest.mark.anyio
 
 HANGS = app_file(says("one", " two"), {"hang": True})
 
 
-async def first(stream: Stream, count: int) -> list[Frame]:
-    """The first frames; the stream can be read on."""
-    found: list[Frame] = []
-    buffer = b""
-    while len(found) < count:
-        buffer += await stream.response.content.readuntil(b"\n\n")
-        if buffer != b"event: ping\n\n":
-            found.append(Frame(buffer.decode().removesuffix("\n\n")))
-        buffer = b""
-    return found
-
-
-async def stop(client: Client, frame: Frame) -> None:
-    reply = await client.post(f"/chat-messages/{frame.data['task_id']}/stop")
-    assert (reply.status, reply.body) == (200, {"result": "success"})
-
-
 async def test_stop_ends_the_stream_and_keeps_exactly_what_was_said(server: TestServer) -> None:
     client = await server.client(HANGS)
     async with client.streaming("Hello") as stream:
-        frames = await first(stream, 2)
+        frames = await take(stream, 2)
         await stop(client, frames[0])
         rest = await stream.rest()
     assert [frame.event for frame in rest] == ["message_end"]
@@ -55,12 +39,12 @@ async def test_a_stop_that_is_none_of_theirs_changes_nothing(server: TestServer,
     client = await server.client(app_file(goes_on))
     others = {"another user": client.as_user("eve"), "another app": await server.client(HANGS)}
     async with client.streaming("Hello") as stream:
-        [frame] = await first(stream, 1)
+        [frame] = await take(stream, 1)
         ids = {"an unknown task": frame.data["message_id"], "no UUID": "x%20y"}
         task_id = ids.get(who, frame.data["task_id"])
         reply = await others.get(who, client).post(f"/chat-messages/{task_id}/stop")
         assert (reply.status, reply.body) == (200, {"result": "success"})
-        assert [f.event for f in await first(stream, 20)] == ["message"] * 20
+        assert [f.event for f in await take(stream, 20)] == ["message"] * 20
         await stop(client, frame)
         await stream.rest()
 
@@ -68,7 +52,7 @@ async def test_a_stop_that_is_none_of_theirs_changes_nothing(server: TestServer,
 async def test_stopping_twice_or_after_the_end_does_no_harm(server: TestServer) -> None:
     client = await server.client(HANGS)
     async with client.streaming("Hello") as stream:
-        [frame] = await first(stream, 1)
+        [frame] = await take(stream, 1)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(5):
                 tasks.create_task(stop(client, frame))
@@ -83,19 +67,14 @@ async def test_stopping_twice_or_after_the_end_does_no_harm(server: TestServer) 
 async def test_a_question_after_stop_works_at_once_and_knows_what_was_said(
     server: TestServer, mode: str
 ) -> None:
-    model = {
-        "provider": "scripted",
-        "name": "script",
-        "completion_params": {
-            "script": [
-                {"when": "first", "steps": [says("one", " two"), {"hang": True}]},
-                {"steps": [{"text": "{prompt}"}]},
-            ]
-        },
-    }
-    client = await server.client(app_file(model=model))
+    client = await server.client(
+        scripted_app(
+            {"when": "first", "steps": [says("one", " two"), {"hang": True}]},
+            {"steps": [{"text": "{prompt}"}]},
+        )
+    )
     async with client.streaming("the first") as stream:
-        frames = await first(stream, 2)
+        frames = await take(stream, 2)
         conversation_id = frames[0].data["conversation_id"]
         await stop(client, frames[0])
         if mode == "blocking":
@@ -116,7 +95,7 @@ async def test_stop_closes_the_models_connection_at_once(tmp_path: Path, provide
         models.play(hang_after("one", " two"))
         client = await server.client(networked_app(provider))
         async with client.streaming("Hello") as stream:
-            frames = await first(stream, 2)
+            frames = await take(stream, 2)
             asked_at = asyncio.get_running_loop().time()
             await stop(client, frames[0])
             taken = await models.wait_left() - asked_at

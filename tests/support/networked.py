@@ -5,10 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
-
 from tests.support.apps import app_file
-from tests.support.client import Client
 from tests.support.model_server import ModelServer
 from tests.support.server import TestServer, serving
 
@@ -48,16 +45,3 @@ def networked_app(
         "completion_params": params or {},
     }
     return app_file(model=wanted, **config)
-
-
-async def settled(client: Client, conversation_id: str = "") -> list[dict[str, Any]]:
-    """The messages of a conversation, or of the newest one, once none is running any more."""
-    for _ in range(500):
-        if not conversation_id:
-            found = (await client.get("/conversations")).body["data"]
-            conversation_id = found[0]["id"] if found else ""
-        messages = await client.messages(conversation_id) if conversation_id else []
-        if messages and all(message["outcome"] != "running" for message in messages):
-            return messages
-        await anyio.sleep(0.01)
-    raise AssertionError("an answer is still running")

@@ -89,6 +89,7 @@ class EventStream:
             with anyio.move_on_after(self._ping):
                 if (await receive())["type"] == "http.disconnect":
                     self.leave()
+                    return  # asked again it would answer the same at once, for ever
                 continue
             self._unsent += PING
             await self._write()
