@@ -8,17 +8,32 @@ import pytest
 from kaiwa.settings import PriceSetting
 from tests.support.server import TestServer, serving
 
-TITLE_PROMPT = "Name a conversation by its first question."
-SIDE_REPLIES: list[dict[str, Any]] = [
-    # The model for titles and suggestions; a word in the question says how it behaves.
-    {"when": "(side: fails)", "steps": [{"fail": {"kind": "server"}}]},
-    {"when": "(side: babbles)", "steps": [{"text": "I would rather not {]."}]},
-    {"when": "(side: titles)", "steps": [{"text": '{"l": "en", "i": "?", "title": "A title"}'}]},
-    {
-        "when": "(side: thinks)",
-        "steps": [{"text": '<think>["wrong"], {"title": "wrong"}</think>'}],
-    },
-    {"when": TITLE_PROMPT, "steps": [{"text": "no title"}]},
+QUESTIONS = '["Who?", "そして？", " And then? "]'
+
+# The model for titles and suggestions: a word in the question says how it behaves.
+SIDE: dict[str, list[dict[str, Any]]] = {
+    "fails": [{"fail": {"kind": "server"}}],
+    "babbles": [{"text": "I would rather not {]."}],
+    "array": [{"text": QUESTIONS}],
+    "thinks first": [{"text": f'<think>["wrong"]</think>{QUESTIONS}'}],
+    "wraps it": [{"text": f"Of course:\n```json\n{QUESTIONS}\n```"}],
+    "empty array": [{"text": "[]"}],
+    "objects": [{"text": '[{"question": "Who?"}, 7, null, " "]'}],
+    "title": [{"text": '{"a": "en", "b": "greet", "c": " Saying  hello 👋 "}'}],
+    "late title": [
+        {"silence": 0.1},
+        {"text": '{"language": "en", "intention": "?", "title": "Late"}'},
+    ],
+    "title after thought": [{"text": '<think>{"title": "wrong"}</think>{"title": "Deep"}'}],
+    "thought apart": [{"reasoning": '{"title": "wrong"}'}, {"text": '{"title": "Clear"}'}],
+    "long title": [{"text": f'{{"title": "{"x" * 90}"}}'}],
+    "no title": [{"text": '{"title": ""}'}],
+    "number": [{"text": '{"title": 7}'}],
+    "list": [{"text": '["a", "b", "c"]'}],
+}
+REPLIES = [
+    *({"when": f"(side: {name})", "steps": steps} for name, steps in SIDE.items()),
+    {"when": "Name a conversation by its first question.", "steps": [{"text": "-"}]},
 ]
 
 
@@ -31,7 +46,7 @@ def anyio_backend() -> str:
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestServer]:
     async with serving(
         tmp_path_factory.mktemp("contract"),
-        providers={"scripted": {"kind": "scripted", "replies": SIDE_REPLIES}},
+        providers={"scripted": {"kind": "scripted", "replies": REPLIES}},
         default_model="scripted/side",
         prices={"scripted/script": PriceSetting("0.5", "1.5", "EUR")},
     ) as found:

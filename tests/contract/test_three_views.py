@@ -104,8 +104,6 @@ async def test_the_views_of_a_stopped_answer_agree(server: TestServer) -> None:
 
 
 async def test_a_second_turn_sees_what_was_shown_of_the_first(server: TestServer) -> None:
-    client = await server.client(app_file())
-    first = (await client.ask("one")).body
     model = {
         "provider": "scripted",
         "name": "script",
