@@ -42,7 +42,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # longer, and its event loop would be in other tests' way
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestServer]:
     async with serving(
         tmp_path_factory.mktemp("contract"),

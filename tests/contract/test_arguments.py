@@ -13,7 +13,14 @@ pytestmark = pytest.mark.anyio
 
 FORM: list[dict[str, Any]] = [
     {"text-input": {"label": "Name", "variable": "name", "required": True, "max_length": 5}},
-    {"select": {"label": "Tier", "variable": "tier", "options": ["gold", "b'c"], "default": "gold"}},
+    {
+        "select": {
+            "label": "Tier",
+            "variable": "tier",
+            "options": ["gold", "b'c"],
+            "default": "gold",
+        }
+    },
     {"number": {"label": "Age", "variable": "age"}},
     {"paragraph": {"label": "More", "variable": "more", "max_length": 8}},
 ]
@@ -32,7 +39,7 @@ async def formal(server: TestServer) -> Client:
 
 
 def without(*names: str, **changed: Any) -> dict[str, Any]:
-    body = {"user": "u", "query": "Hello", "inputs": {}, **changed}
+    body: dict[str, Any] = {"user": "u", "query": "Hello", "inputs": {}, **changed}
     return {name: value for name, value in body.items() if name not in names}
 
 
@@ -57,7 +64,11 @@ def without(*names: str, **changed: Any) -> dict[str, Any]:
         (without(files=True), "'bool' object is not iterable", "files"),
         (without(response_mode="x"), "x is not a valid choice", "response_mode"),
         (without(response_mode=None), "None is not a valid choice", "response_mode"),
-        (without(response_mode=["blocking"]), "['blocking'] is not a valid choice", "response_mode"),
+        (
+            without(response_mode=["blocking"]),
+            "['blocking'] is not a valid choice",
+            "response_mode",
+        ),
         (without(conversation_id="abc"), "abc is not a valid uuid.", "conversation_id"),
         (
             without(conversation_id=5),

@@ -127,7 +127,7 @@ async def test_a_rating_is_set_changed_and_taken_back(client: Client) -> None:
     conversation_id = await converse(client, "one")
     [message] = await client.messages(conversation_id)
     path = f"/messages/{message['id']}/feedbacks"
-    steps = [
+    steps: list[tuple[dict[str, Any], int, dict[str, str] | None]] = [
         ({"rating": "like", "content": "so true"}, 200, {"rating": "like"}),
         ({"rating": "like"}, 200, {"rating": "like"}),
         ({"rating": "dislike", "content": None}, 200, {"rating": "dislike"}),

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -19,7 +18,7 @@ NO_HEADER = "Authorization header must be provided and start with 'Bearer'"
 NO_BEARER = "Authorization scheme must be 'Bearer'"
 NO_KEY = "Access token is invalid"
 JSON = {"Content-Type": "application/json"}
-UNKNOWN = str(uuid4())
+UNKNOWN = "0f5c7f2e-0000-4000-8000-000000000000"
 NESTED = b'{"user": "u", "query": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
@@ -86,7 +85,7 @@ async def test_a_deleted_app_is_forbidden(server: TestServer) -> None:
         ("GET", "/nothing"),
         ("GET", "/../etc/passwd"),
         ("GET", "/messages/abc/suggested?user=u"),
-        ("GET", f"/messages/{uuid4().hex}/suggested?user=u"),
+        ("GET", f"/messages/{UNKNOWN.replace('-', '')}/suggested?user=u"),
         ("GET", "/messages/%00/suggested?user=u"),
         ("GET", "/messages/%FF'%22;--/suggested?user=u"),
         ("DELETE", "/conversations/1"),
@@ -224,7 +223,13 @@ async def test_a_wrong_rating_is_refused(
 
 
 async def test_what_existing_clients_send_too_much_is_fine(client: Client) -> None:
-    extra = {"files": None, "conversation_id": None, "inputs": None, "model_config": {}, "x": [1]}
+    extra: dict[str, Any] = {
+        "files": None,
+        "conversation_id": None,
+        "inputs": None,
+        "model_config": {},
+        "x": [1],
+    }
     reply = await client.ask("Hello", **{**extra, "retriever_from": "dev", "trace_id": "t"})
     assert reply.status == 200
     conversation_id = reply.body["conversation_id"]

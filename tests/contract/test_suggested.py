@@ -32,7 +32,9 @@ async def test_the_model_proposes_questions(server: TestServer, side: str) -> No
 async def test_a_model_that_proposes_nothing_leaves_the_prepared_questions(
     server: TestServer, side: str
 ) -> None:
-    file = app_file(suggested_questions_after_answer=ON, suggested_questions=PREPARED)
+    file = app_file(
+        says("Fine."), suggested_questions_after_answer=ON, suggested_questions=PREPARED
+    )
     client = await server.client(file)
     assert (await suggested(client, f"(side: {side})")).body["data"] == PREPARED[:3]
     asked = await client.ask("Why?", auto_generate_name=False)
@@ -43,7 +45,7 @@ async def test_a_model_that_proposes_nothing_leaves_the_prepared_questions(
 
 
 async def test_without_prepared_questions_the_list_is_empty(server: TestServer) -> None:
-    client = await server.client(app_file(suggested_questions_after_answer=ON))
+    client = await server.client(app_file(says("Fine."), suggested_questions_after_answer=ON))
     reply = await suggested(client, "(side: fails)")
     assert (reply.status, reply.body) == (200, {"result": "success", "data": []})
 

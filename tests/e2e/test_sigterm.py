@@ -10,6 +10,7 @@ import anyio
 import pytest
 from aiohttp import ClientSession
 
+import kaiwa
 from tests.e2e.process import Process, make_key, serving, starting
 from tests.e2e.traffic import Heard, listen, numbered, stored
 from tests.support.apps import app_file, says
@@ -165,5 +166,6 @@ def test_a_signal_while_it_starts_leaves_no_trace(
     with starting(tmp_path) as process:
         time.sleep(seconds)
         process.send(number)
-        assert process.wait() in (0, -number)
-        assert "Traceback" not in process.stderr()
+        assert process.wait() in (0, 1, -number)
+        # Before our first line, a Ctrl-C is Python's own.
+        assert str(Path(kaiwa.__file__).parent) not in process.stderr()

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -26,7 +27,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     async def migrate() -> None:
         await (await open_sqlite(path)).close()
 
-    anyio.run(migrate)
+    with ThreadPoolExecutor(1) as thread:  # other fixtures may hold a loop open in this one
+        thread.submit(anyio.run, migrate).result()
     return path
 
 

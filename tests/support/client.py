@@ -1,6 +1,6 @@
 """A client of the API as the documents describe it: JSON, and frames of a stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ class Stream:
 class Reply:
     """A JSON answer."""
 
-    def __init__(self, status: int, body: Any, headers: dict[str, str]) -> None:
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str]) -> None:
         self.status = status
         self.body = body
         self.headers = headers
@@ -83,7 +83,7 @@ class Client:
             raw = await response.read()
             kind = response.headers.get("content-type", "")
             body = msgspec.json.decode(raw) if "json" in kind else raw
-            return Reply(response.status, body, dict(response.headers))
+            return Reply(response.status, body, response.headers)
 
     async def get(self, path: str, **params: Any) -> Reply:
         return await self.call("GET", path, params={"user": self.user, **params})
@@ -102,7 +102,7 @@ class Client:
         return await self.post("/chat-messages", query=query, inputs=body.pop("inputs", {}), **body)
 
     @asynccontextmanager
-    async def streaming(self, query: str, **body: Any) -> AsyncIterator[Stream]:
+    async def streaming(self, query: str, **body: Any) -> AsyncGenerator[Stream]:
         """A streamed question; the response must have begun as a stream."""
         body = {"user": self.user, "inputs": {}, "query": query, **body}
         async with self.session.post(

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from socket import socket
@@ -53,7 +53,7 @@ class TestServer:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: object) -> AsyncIterator[TestServer]:
+async def serving(folder: Path, **settings: object) -> AsyncGenerator[TestServer]:
     """Serve until the block ends; `settings` override the defaults."""
     found = structs.replace(Settings(data=str(folder)), **settings)
     with closing(open_socket("127.0.0.1", 0)) as listener:
@@ -62,7 +62,7 @@ async def serving(folder: Path, **settings: object) -> AsyncIterator[TestServer]
 
 
 @asynccontextmanager
-async def _listening(house: House, listener: socket) -> AsyncIterator[TestServer]:
+async def _listening(house: House, listener: socket) -> AsyncGenerator[TestServer]:
     config = uvicorn.Config(
         build(house), lifespan="off", log_config=None, access_log=False, ws="none"
     )

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import anyio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwa.chat.relay import relay
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
-from kaiwa.domain.app import AppConfig
+from kaiwa.domain.app import AppConfig, ModelConfig
 from kaiwa.domain.history import (
     HistoryWindow,
     check_fits,
@@ -61,10 +63,17 @@ class Asking:
         )
 
 
+class Fallback(Struct, frozen=True):
+    """The app's current model with its parameters, for one that no longer exists."""
+
+    kit: Kit
+    config: ModelConfig
+
+
 async def ask(
     asking: Asking,
     kit: Kit,
-    fallback: Kit | None,
+    fallback: Fallback | None,
     answer: Answer,
     live: Live,
     db: Database,
@@ -79,7 +88,8 @@ async def ask(
     except ModelNotSupported:
         if fallback is None or answer.length:
             raise
-        await _ask_model(asking, fallback.model, answer, live, db, emit)
+        asking.config = replace(asking.config, model=fallback.config)
+        await _ask_model(asking, fallback.kit.model, answer, live, db, emit)
 
 
 async def _ask_model(

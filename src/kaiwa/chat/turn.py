@@ -10,6 +10,7 @@ from uuid import UUID
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -18,7 +19,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from kaiwa.chat.ask import Asking, ask
+from kaiwa.chat.ask import Asking, Fallback, ask
 from kaiwa.chat.running import Cut, Live, Running
 from kaiwa.chat.title import find_title, plain_title
 from kaiwa.domain.answer import Answer
@@ -86,8 +87,7 @@ class Ready(Struct, frozen=True):
     """The one this turn runs with: the conversation's, with the app's current switches."""
     config_id: UUID
     kit: Kit
-    fallback: Kit | None
-    """The current model, for a conversation whose own no longer exists."""
+    fallback: Fallback | None
     conversation_id: UUID
     new: bool
     """Whether the conversation begins with this turn."""
@@ -117,8 +117,7 @@ async def check_order(order: Order, context: Context) -> Ready:
         context.db, order.app.id, order.user, order.conversation_id, source=order.source
     )
     pinned = await get_config(context.db, order.app.id, conversation.config_id)
-    config = effective(pinned, order.config)
-    kit, fallback = await _kits(config, order.config, context)
+    config, kit, fallback = await _with_kit(effective(pinned, order.config), order.config, context)
     inputs, kept = follow_up_inputs(config.form, order.inputs, conversation.inputs)
     return Ready(
         order=order,
@@ -133,18 +132,20 @@ async def check_order(order: Order, context: Context) -> Ready:
     )
 
 
-async def _kits(config: AppConfig, current: AppConfig, context: Context) -> tuple[Kit, Kit | None]:
-    """The conversation's kit and, when its model differs from the app's current one, that one's."""
+async def _with_kit(
+    config: AppConfig, current: AppConfig, context: Context
+) -> tuple[AppConfig, Kit, Fallback | None]:
+    """The conversation's configuration and kit; the app's current model where its own is gone."""
     if config.model == current.model:
-        return await context.kit_for(config), None
+        return config, await context.kit_for(config), None
     try:
         kit = await context.kit_for(config)
     except (ProviderNotInitialized, ModelNotSupported):
-        return await context.kit_for(current), None
+        return replace(config, model=current.model), await context.kit_for(current), None
     try:
-        return kit, await context.kit_for(current)
+        return config, kit, Fallback(await context.kit_for(current), current.model)
     except KaiwaError:
-        return kit, None
+        return config, kit, None
 
 
 def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:

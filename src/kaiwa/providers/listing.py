@@ -72,7 +72,7 @@ def ollama_address(environment: Mapping[str, str]) -> str:
         scheme, rest = "http", scheme
     default = {"http": "80", "https": "443"}.get(scheme, "") if found else _OLLAMA_PORT
     address, _, path = rest.partition("/")
-    match = re.fullmatch(r"(\[[^]]*\]|[^:]*):(.*)", address)
+    match = re.fullmatch(r"(\[[^]]*\]|[^:]*):([^:]*)", address)
     name, port = match.groups() if match else (address, "")
     name = name.strip("[]")
     name = _EVERYWHERE.get(name, name)

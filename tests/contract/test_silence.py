@@ -1,0 +1,59 @@
+"""While a model is silent nothing is held: no transaction, no connection, nobody's time."""
+
+import asyncio
+import sqlite3
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from tests.support.apps import app_file, says
+from tests.support.client import Client, text_of
+from tests.support.server import serving
+from tests.support.talking import stop, take
+
+pytestmark = pytest.mark.anyio
+
+HANGS = app_file(says("one"), {"hang": True})
+
+
+async def test_another_process_can_write_at_once_while_the_model_is_silent(tmp_path: Path) -> None:
+    async with serving(tmp_path, default_model="quoting/quoting") as server:
+        client = await server.client(HANGS)
+        async with client.streaming("Hello") as stream:
+            [frame] = await take(stream, 1)
+            await server.house.context.db.write(lambda _: None)  # whatever was still under way
+            with closing(sqlite3.connect(tmp_path / "kaiwa.db", timeout=0)) as other:
+                other.isolation_level = None
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("UPDATE messages SET answer = answer")
+                other.execute("COMMIT")
+                [(mode, *_)] = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                assert mode == 0  # no reader was in the way
+            await stop(client, frame)
+            assert [f.event for f in await stream.rest()] == ["message_end"]
+
+
+async def test_two_hundred_silent_streams_leave_room_for_everybody(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, default_model="quoting/quoting") as server,
+        ClientSession(connector=TCPConnector(limit=0)) as session,
+        AsyncExitStack() as streams,
+    ):
+        found = await server.client(HANGS)
+        client = Client(session, found.base, found.key, found.user)
+        opened = [await streams.enter_async_context(client.streaming("Hi")) for _ in range(200)]
+        heads = [(await take(stream, 1))[0] for stream in opened]
+        assert len(server.house.context.running) == 200
+        other = await server.client(app_file(says("at once")))
+        async with asyncio.timeout(5):
+            assert (await other.ask("Hello")).body["answer"] == "at once"
+        async with asyncio.TaskGroup() as tasks:
+            for head in heads:
+                tasks.create_task(stop(client, head))
+        for stream, head in zip(opened, heads, strict=True):
+            rest = await stream.rest()
+            assert [frame.event for frame in rest] == ["message_end"]
+            [message] = await client.messages(head.data["conversation_id"])
+            assert (message["answer"], message["outcome"]) == (text_of([head]), "stopped")

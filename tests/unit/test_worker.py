@@ -1,0 +1,90 @@
+"""Answers whose process is gone are closed with their text; those of a living one never."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from kaiwa.domain.events import Delta, TextDelta
+from kaiwa.domain.message import Draft, Message, Outcome
+from kaiwa.domain.prompt import ModelRequest
+from kaiwa.store.messages import checkpoint_messages, find_message, open_message
+from kaiwa.worker import UpkeepSettings, close_what_is_abandoned, keep_up
+from tests.store.sample import OWNER, START, opening
+from tests.support.turns import CALM, Ear, Stage, ended, on_stage
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS = UpkeepSettings(abandoned_after=30)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+async def abandon(stage: Stage) -> Message:
+    """A message of a process that is gone, opened at 0 s and last saved at 10 s."""
+    made = await open_message(stage.db, replace(opening(stage.app), owner=uuid4(), now=at(0)))
+    await checkpoint_messages(stage.db, [Draft(made.id, "half an ans", "hm")], at(10))
+    return made
+
+
+async def read(stage: Stage, message: Message) -> Message:
+    found = await find_message(stage.db, stage.app.id, "ann", message.id)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(("seconds", "closed"), [(39, False), (41, True)])
+async def test_an_abandoned_answer_is_closed_with_its_text(
+    file: Path, seconds: float, closed: bool
+) -> None:
+    async with on_stage(file) as stage:
+        message = await abandon(stage)
+        await close_what_is_abandoned(stage.db, lambda: at(seconds), SETTINGS)
+        found = await read(stage, message)
+        assert found.answer == "half an ans"
+        assert found.outcome is (Outcome.INTERRUPTED if closed else Outcome.RUNNING)
+        assert found.error == (
+            "The answer was interrupted; what was said until then is kept." if closed else None
+        )
+
+
+async def test_it_is_closed_once_and_what_has_ended_is_left_alone(file: Path) -> None:
+    async with on_stage(file) as stage:
+        message = await abandon(stage)
+        live = await ended(await stage.ask(Ear()))
+        for seconds in (41, 10_000):
+            await close_what_is_abandoned(stage.db, lambda s=seconds: at(s), SETTINGS)
+        assert (await read(stage, message)).outcome is Outcome.INTERRUPTED
+        assert (await stage.stored(live)).outcome is Outcome.NORMAL
+
+
+async def test_upkeep_never_closes_an_answer_of_its_own_process(file: Path) -> None:
+    """Even when the clock leaps: a machine that slept for hours wakes up with live answers."""
+
+    async def hangs(request: ModelRequest) -> AsyncIterator[Sequence[Delta]]:
+        yield [TextDelta("one")]
+        await anyio.sleep_forever()
+
+    hours_later = at(40_000_000)
+    async with on_stage(file, replace(CALM, checkpoint=60, beat=60)) as stage:
+        stage.model.play = hangs
+        lost = await abandon(stage)
+        ear = Ear()
+        live = await stage.ask(ear)
+        await ear.spoken_to.wait()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_up, stage.db, lambda: hours_later, SETTINGS, OWNER)
+            with anyio.fail_after(5):
+                while (await read(stage, lost)).outcome is Outcome.RUNNING:  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        assert (await stage.stored(live)).outcome is Outcome.RUNNING
+        stage.running.stop(live.task_id, live.app_id, live.user)
+        await ended(live)
+        assert (await stage.stored(live)).outcome is Outcome.STOPPED
