@@ -4,8 +4,9 @@ import pytest
 from pytest_socket import socket_allow_hosts
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
+    """One loop for the whole run, so that fixtures of any scope can share it."""
     return "asyncio"
 
 

@@ -37,11 +37,6 @@ REPLIES = [
 ]
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="package")  # longer, and its event loop would be in other tests' way
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestServer]:
     async with serving(

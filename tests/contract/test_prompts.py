@@ -189,7 +189,7 @@ async def test_a_pinned_model_that_vanished_gives_way_to_the_current_one(
 
 async def test_a_provider_that_vanished_gives_way_to_the_current_one(tmp_path: Path) -> None:
     def app(provider: str) -> str:
-        model = {"provider": provider, "name": "m", "completion_params": {}}
+        model: dict[str, Any] = {"provider": provider, "name": "m", "completion_params": {}}
         return app_file(name="Pinned", model=model)
 
     two: dict[str, Any] = {name: {"kind": "scripted"} for name in ("going", "staying")}

@@ -23,8 +23,8 @@ SPEAKS = app_file(says(*WORDS, pace=0.01))
 def post(client: Client, mode: str = "streaming") -> tuple[URL, bytes]:
     """A question as the bytes that go to the server."""
     url = URL(f"{client.base}/chat-messages")
-    question = {"user": client.user, "inputs": {}, "query": "Hello", "response_mode": mode}
-    body = json.dumps(question)
+    question: dict[str, object] = {"user": client.user, "inputs": {}, "query": "Hello"}
+    body = json.dumps(question | {"response_mode": mode})
     lines = [
         f"POST {url.path} HTTP/1.1",
         f"Host: {url.host}:{url.port}",

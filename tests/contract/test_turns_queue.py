@@ -43,7 +43,7 @@ async def test_of_twenty_questions_at_once_nine_are_answered_in_order(
 ) -> None:
     client = await server.client(COUNTS)
     conversation_id = await begin(client)
-    body = {
+    body: dict[str, Any] = {
         "user": client.user,
         "inputs": {},
         "response_mode": mode,

@@ -143,6 +143,7 @@ def test_a_talk_in_the_terminal(first: Process) -> None:
         assert "open-source server for chat applications" in person.expect("> ")
         person.type(CTRL_C)
         person.expect("Ctrl-D ends the talk.")
+        person.expect("> ")
         person.type(CTRL_D)
         assert person.wait() == 0
         assert "Traceback" not in person.shown

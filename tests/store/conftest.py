@@ -15,11 +15,6 @@ from tests.store.sample import make_app
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite database at the newest schema; copied, for migrating takes its time."""
     path = tmp_path_factory.mktemp("migrated") / "kaiwa.db"

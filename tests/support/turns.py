@@ -1,6 +1,7 @@
 """Turns without a server: a model that plays along, a database that fails on demand, an ear."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,6 +171,12 @@ async def on_stage(
             yield stage
     finally:
         await db.close()
+
+
+def run_apart(work: Callable[[], Awaitable[None]]) -> None:
+    """Run it on a loop of its own, whatever loop the fixtures of others hold open here."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, work).result()
 
 
 async def ended(live: Live) -> Live:

@@ -3,21 +3,21 @@
 import shutil
 from pathlib import Path
 
-import anyio
 import pytest
 
 from kaiwa.store.sqlite import open_sqlite
+from tests.support.turns import run_apart
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database; copied, for migrating takes its time."""
+    """A database at the newest schema; `file` copies it, for migrating takes its time."""
     path = tmp_path_factory.mktemp("migrated") / "kaiwa.db"
 
     async def migrate() -> None:
         await (await open_sqlite(path)).close()
 
-    anyio.run(migrate)
+    run_apart(migrate)
     return path
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import anyio
-import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,8 +17,7 @@ from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, TurnEnded, Tur
 from kaiwa.domain.message import Message, Outcome
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import CompletionFailed
-from kaiwa.store.sqlite import open_sqlite
-from tests.support.turns import Ear, Stage, ended, on_stage
+from tests.support.turns import Ear, Stage, ended, on_stage, run_apart
 
 _IMPATIENT = TurnLimits(turn=1e9, first_token=1, between_tokens=1)
 _OUTCOMES = {
@@ -182,32 +180,21 @@ def natural(played: Played) -> Outcome:
     return Outcome.NORMAL if fine else Outcome.ERROR
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("turns") / "kaiwa.db"
-
-    async def make() -> None:
-        await (await open_sqlite(path)).close()
-
-    anyio.run(make)
-    return path
-
-
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(case=_CASES)
 @example(case=Case(blow=Blow.STOP, emitting=True))
 @example(case=Case(blow=Blow.SILENCE, emitting=True, at=1, slow=2))
 @example(case=Case(thoughts=True, blow=Blow.SHUTDOWN, at=1))
 @example(case=Case(deaf_from=0))
 @example(case=Case(deaf_from=3))
-def test_what_was_said_is_kept_and_its_end_is_told_once(file: Path, case: Case) -> None:
+def test_what_was_said_is_kept_and_its_end_is_told_once(migrated: Path, case: Case) -> None:
     async def scenario() -> None:
-        async with on_stage(file, reasoning=case.reasoning, leaving=case.leaving) as stage:
+        async with on_stage(migrated, reasoning=case.reasoning, leaving=case.leaving) as stage:
             played = Played(case, stage)
             live, stored = await played.run()
             check(played, live, stored)
 
-    anyio.run(scenario)
+    run_apart(scenario)
 
 
 def check(played: Played, live: Live, stored: Message) -> None:
