@@ -137,7 +137,7 @@ def build(house: House) -> ASGIApp:
             allow_origins=list(settings.origins),
             allow_methods=["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"],
             allow_headers=["Content-Type", "Authorization", "X-App-Code"],
-            expose_headers=["X-Version", "X-Request-Id", "Retry-After"],
+            expose_headers=["X-Version", "X-Request-Id", "X-Task-Id", "Retry-After"],
         ),
         openapi_config=None,
         request_max_body_size=settings.body_limit,

@@ -139,3 +139,16 @@ async def test_a_stop_before_the_first_token_closes_the_models_connection_too(
         models.play(speak("here again"))
         reply = await client.ask("Hello?", conversation_id=message["conversation_id"])
         assert reply.body["answer"] == "here again"
+
+
+async def test_the_tasks_id_is_known_before_the_first_token(tmp_path: Path) -> None:
+    async with serving_models(tmp_path) as (server, models):
+        models.play(hang())
+        client = await server.client(networked_app("openai"))
+        async with client.streaming("Hello?") as stream:
+            task_id = stream.response.headers["X-Task-Id"]
+            await models.wait_asked(1)
+            await client.post(f"/chat-messages/{task_id}/stop")
+            [end] = await stream.rest()
+        assert (end.event, end.data["task_id"]) == ("message_end", task_id)
+        await models.wait_left(1)

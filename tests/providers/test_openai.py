@@ -52,7 +52,7 @@ async def test_the_request_on_the_wire(server: ModelServer, http: Operator) -> N
     assert "cookie" not in request.headers
 
 
-async def test_known_parameters_pass_and_empty_ones_do_not(
+async def test_parameters_pass_but_ours_and_empty_ones_do_not(
     server: ModelServer, http: Operator
 ) -> None:
     request = question(
@@ -63,6 +63,8 @@ async def test_known_parameters_pass_and_empty_ones_do_not(
         stop=[],
         seed="",
         script=[],
+        stream=False,
+        model="another",
         unheard_of=1,
     )
     body = await sent(server, http, msgspec.structs.replace(request, user="u-1", stop=("END",)))
@@ -71,6 +73,7 @@ async def test_known_parameters_pass_and_empty_ones_do_not(
         "temperature": 0,
         "top_p": 0.5,
         "max_tokens": 100,
+        "unheard_of": 1,
         "stop": ["END"],
         "user": "u-1",
     }

@@ -11,7 +11,7 @@ from tests.support.turns import run_apart
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database at the newest schema; `file` copies it, for migrating takes its time."""
+    """An empty database; copied, for migrating takes its time."""
     path = tmp_path_factory.mktemp("migrated") / "kaiwa.db"
 
     async def migrate() -> None:

@@ -1,5 +1,7 @@
 """The event-stream parser: the standard's framing, any split, bounded memory."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,7 +105,7 @@ def test_any_split_gives_the_same_events(
 ) -> None:
     stream = b"".join(line + end for line, end in lines)
     bounds = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    pieces = [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(bounds)]
     whole = parse([stream], limit)
     assert parse(pieces, limit) == whole
     assert parse([stream[i : i + 1] for i in range(len(stream))], limit) == whole

@@ -1,11 +1,13 @@
 """However a turn ends, what was said is kept, and its end is told exactly once."""
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Literal
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -180,6 +182,12 @@ def natural(played: Played) -> Outcome:
     return Outcome.NORMAL if fine else Outcome.ERROR
 
 
+@pytest.fixture(scope="module")
+def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for all examples."""
+    return Path(shutil.copy(migrated, tmp_path_factory.mktemp("turns") / "kaiwa.db"))
+
+
 @settings(max_examples=100, deadline=None)
 @given(case=_CASES)
 @example(case=Case(blow=Blow.STOP, emitting=True))
@@ -187,9 +195,9 @@ def natural(played: Played) -> Outcome:
 @example(case=Case(thoughts=True, blow=Blow.SHUTDOWN, at=1))
 @example(case=Case(deaf_from=0))
 @example(case=Case(deaf_from=3))
-def test_what_was_said_is_kept_and_its_end_is_told_once(migrated: Path, case: Case) -> None:
+def test_what_was_said_is_kept_and_its_end_is_told_once(shared: Path, case: Case) -> None:
     async def scenario() -> None:
-        async with on_stage(migrated, reasoning=case.reasoning, leaving=case.leaving) as stage:
+        async with on_stage(shared, reasoning=case.reasoning, leaving=case.leaving) as stage:
             played = Played(case, stage)
             live, stored = await played.run()
             check(played, live, stored)

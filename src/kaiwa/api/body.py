@@ -10,6 +10,7 @@ from typing import cast
 from uuid import UUID
 
 import msgspec
+from litestar.exceptions import InternalServerException
 
 from kaiwa.api.site import ApiRequest
 from kaiwa.domain.message import Inputs, JsonValue
@@ -25,7 +26,10 @@ Body = dict[str, JsonValue]
 
 async def read_json(request: ApiRequest, *, optional: bool = False) -> Body:
     """The JSON object in the request's body; `optional`: no body at all is an empty object."""
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except InternalServerException as error:  # the client left in the middle of its request
+        raise BadRequest from error
     if optional and not raw:
         return {}
     if not _JSON_TYPE.match(request.headers.get("content-type", "")):

@@ -31,6 +31,8 @@ class EventStream:
         self._ping = ping
         self._patience = patience
         self._frames = Frames(task_id)
+        # The first frame may be far off, and a client may want to stop before it.
+        self._headers = [*_HEADERS, (b"x-task-id", task_id.encode())]
         self._lock = anyio.Lock(fast_acquire=True)
         self._unsent = b""
         self._send: Send | None = None
@@ -64,7 +66,7 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until the turn has ended or the client has left."""
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             self._send = send
             self._started.set()
             with self._attending:

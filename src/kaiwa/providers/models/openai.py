@@ -20,29 +20,9 @@ from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer
 _KIND: Final = "openai"
 _DEFAULT_URL: Final = "https://api.openai.com/v1"
 _REASONS: Final = re.compile(r"o1|o3|o4|gpt-5")
-_PARAMS: Final = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "max_tokens",
-    "max_completion_tokens",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "seed",
-    "stop",
-    "logit_bias",
-    "response_format",
-    "reasoning_effort",
-    "reasoning",
-    "verbosity",
-    "service_tier",
-    "thinking",
-    "enable_thinking",
-    "thinking_budget",
-    "chat_template_kwargs",
-)
+# What we say ourselves, or what is no parameter of the wire; all others are passed on.
+_ASKED: Final = ("model", "messages", "prompt", "stream", "stream_options", "user", "n")
+_OURS: Final = frozenset((*_ASKED, "script", "json_schema"))
 
 
 class OpenAIOptions(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,7 +84,11 @@ class OpenAIWire:
 
 def _write_params(request: ModelRequest, provider: str) -> dict[str, object]:
     given = request.params
-    params = {name: given[name] for name in _PARAMS if given.get(name) not in (None, "", [], {})}
+    params = {
+        name: value
+        for name, value in given.items()
+        if name not in _OURS and value not in (None, "", [], {})
+    }
     if _REASONS.match(request.model) and "max_tokens" in params:
         params["max_completion_tokens"] = params.pop("max_tokens")
     shape = params.get("response_format")
