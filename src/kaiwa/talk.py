@@ -28,7 +28,7 @@ with suppress(ImportError):  # where there is none, a line is edited as the term
     import readline as readline
 
 _SOURCE = "terminal"
-_STOP_AGAIN_SECONDS = 0.2
+_LOOK_AGAIN_SECONDS = 0.2
 
 
 class _Talk(Struct, frozen=True):
@@ -163,7 +163,7 @@ async def _run(house: House, order: Order) -> Live:
 
 
 def _wait(talk: _Talk, order: Order, answered: "Future[Live]") -> Live:
-    """Stops again and again once it is to stop, for a turn may not have started yet."""
+    """Looks again and again: a Ctrl-C may come just before a wait, a stop before the turn."""
     stop = False
     while True:
         try:
@@ -171,7 +171,7 @@ def _wait(talk: _Talk, order: Order, answered: "Future[Live]") -> Live:
                 talk.portal.call(
                     talk.house.context.running.stop, order.task_id, order.app.id, order.user
                 )
-            return answered.result(_STOP_AGAIN_SECONDS if stop else None)
+            return answered.result(_LOOK_AGAIN_SECONDS)
         except TimeoutError:
             continue
         except KeyboardInterrupt:

@@ -33,6 +33,8 @@ class Terminal:
         self._seen = 0
 
     def type(self, text: str) -> None:
+        """A moment later, as a person does: a prompt is shown just before its input is read."""
+        time.sleep(0.2)
         os.write(self._keyboard, text.encode())
 
     def expect(self, text: str) -> str:

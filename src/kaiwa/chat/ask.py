@@ -5,7 +5,6 @@ longer exists gives way to the app's current one. Both only before the first wor
 """
 
 from collections.abc import Sequence
-from uuid import NAMESPACE_OID, UUID, uuid5
 
 import anyio
 from msgspec import Struct
@@ -15,6 +14,7 @@ from kaiwa.chat.relay import relay
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import AppConfig, ModelConfig
+from kaiwa.domain.events import TurnOpened
 from kaiwa.domain.history import (
     HistoryWindow,
     check_fits,
@@ -23,7 +23,7 @@ from kaiwa.domain.history import (
     max_tokens_of,
     trim,
 )
-from kaiwa.domain.message import Exchange, Message
+from kaiwa.domain.message import Message
 from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.domain.request import build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
@@ -36,33 +36,6 @@ from kaiwa.store.messages import read_history
 _HISTORY_LIMIT = 500
 
 
-class Asking:
-    """One question to a model, and the rounds it took."""
-
-    def __init__(self, config: AppConfig, message: Message, app_id: UUID, user: str) -> None:
-        self.config = config
-        self.message = message
-        self.user = str(uuid5(NAMESPACE_OID, f"{app_id}/{user}"))
-        """An opaque name of the end user for the provider."""
-        self.rounds: list[Round] = []
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(tuple(self.rounds))
-
-    def request(
-        self, model: ModelChoice, history: Sequence[Exchange] | Sequence[PromptMessage]
-    ) -> ModelRequest:
-        return build_request(
-            self.config,
-            model=model.name,
-            inputs=self.message.inputs,
-            history=history,
-            query=self.message.query,
-            user=self.user,
-        )
-
-
 class Fallback(Struct, frozen=True):
     """The app's current model with its parameters, for one that no longer exists."""
 
@@ -70,74 +43,100 @@ class Fallback(Struct, frozen=True):
     config: ModelConfig
 
 
-async def ask(
-    asking: Asking,
-    kit: Kit,
-    fallback: Fallback | None,
-    answer: Answer,
-    live: Live,
-    db: Database,
-    emit: Emit,
-) -> None:
-    """Ask the kit's model, or else the fallback's, and relay its words into `answer`.
+class Asking:
+    """One opened question on its way to a model, and the rounds it takes."""
 
-    Raises what `ChatModel.stream` raises.
-    """
-    try:
-        await _ask_model(asking, kit.model, answer, live, db, emit)
-    except ModelNotSupported:
-        if fallback is None or answer.length:
+    def __init__(
+        self,
+        message: Message,
+        config: AppConfig,
+        user: str,
+        answer: Answer,
+        live: Live,
+        db: Database,
+        emit: Emit,
+    ) -> None:
+        """`user` is an opaque name of the end user, for the provider."""
+        self._message = message
+        self._config = config
+        self._user = user
+        self._answer = answer
+        self._live = live
+        self._db = db
+        self._emit = emit
+        self._rounds: list[Round] = []
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(tuple(self._rounds))
+
+    async def announce(self) -> None:
+        """Say that the question is on disk, and under which ids."""
+        message = self._message
+        opened = TurnOpened(
+            message.conversation_id, message.id, self._live.task_id, message.created_at
+        )
+        await self._emit([opened])
+
+    async def ask(self, kit: Kit, fallback: Fallback | None) -> None:
+        """Ask the kit's model, or else the fallback's, and relay its words into the answer.
+
+        Raises what `ChatModel.stream` raises.
+        """
+        try:
+            await self._ask_model(kit.model)
+        except ModelNotSupported:
+            if fallback is None or self._answer.length:
+                raise
+            self._config = replace(self._config, model=fallback.config)
+            await self._ask_model(fallback.kit.model)
+
+    async def _ask_model(self, model: ModelChoice) -> None:
+        bare = self._request(model, ())
+        max_tokens = max_tokens_of(bare.params)
+        check_fits(bare, model.context_size, max_tokens)
+        budget = history_budget(model.context_size, max_tokens, prompt_tokens(bare))
+        history = await self._history(budget)
+        try:
+            await self._call(model, history)
+        except PromptTooLong:
+            if self._answer.length or not history:
+                raise
+            await self._call(model, history[(len(history) + 1) // 2 :])
+
+    async def _history(self, budget: int) -> list[PromptMessage]:
+        if self._message.position == 1:
+            return []
+        window = HistoryWindow(budget, _HISTORY_LIMIT)
+        conversation_id = self._message.conversation_id
+        earlier = await read_history(self._db, conversation_id, _HISTORY_LIMIT, window)
+        return trim(earlier, budget)
+
+    async def _call(self, model: ModelChoice, history: Sequence[PromptMessage]) -> None:
+        request = lower_max_tokens(self._request(model, history), model.context_size)
+        asked_at = self._live.ask_model()
+        refused = False
+        try:
+            async with model.server.stream(request) as stream:
+                await relay(stream, self._answer, self._live, self._emit)
+        except KaiwaError:
+            refused = not self._answer.length
             raise
-        asking.config = replace(asking.config, model=fallback.config)
-        await _ask_model(asking, fallback.kit.model, answer, live, db, emit)
+        finally:
+            if not refused:
+                latency = anyio.current_time() - asked_at
+                self._rounds.append(_round(model, request, self._answer, latency))
+            self._live.asked_at = None
 
-
-async def _ask_model(
-    asking: Asking, model: ModelChoice, answer: Answer, live: Live, db: Database, emit: Emit
-) -> None:
-    bare = asking.request(model, ())
-    max_tokens = max_tokens_of(bare.params)
-    check_fits(bare, model.context_size, max_tokens)
-    budget = history_budget(model.context_size, max_tokens, prompt_tokens(bare))
-    history = await _history(asking.message, budget, db)
-    try:
-        await _call(asking, model, history, answer, live, emit)
-    except PromptTooLong:
-        if answer.length or not history:
-            raise
-        await _call(asking, model, history[(len(history) + 1) // 2 :], answer, live, emit)
-
-
-async def _history(message: Message, budget: int, db: Database) -> list[PromptMessage]:
-    if message.position == 1:
-        return []
-    window = HistoryWindow(budget, _HISTORY_LIMIT)
-    earlier = await read_history(db, message.conversation_id, _HISTORY_LIMIT, window)
-    return trim(earlier, budget)
-
-
-async def _call(
-    asking: Asking,
-    model: ModelChoice,
-    history: Sequence[PromptMessage],
-    answer: Answer,
-    live: Live,
-    emit: Emit,
-) -> None:
-    request = lower_max_tokens(asking.request(model, history), model.context_size)
-    asked_at = live.ask_model()
-    refused = False
-    try:
-        async with model.server.stream(request) as stream:
-            await relay(stream, answer, live, emit)
-    except KaiwaError:
-        refused = not answer.length
-        raise
-    finally:
-        if not refused:
-            latency = anyio.current_time() - asked_at
-            asking.rounds.append(_round(model, request, answer, latency))
-        live.asked_at = None
+    def _request(self, model: ModelChoice, history: Sequence[PromptMessage]) -> ModelRequest:
+        return build_request(
+            self._config,
+            model=model.name,
+            inputs=self._message.inputs,
+            history=history,
+            query=self._message.query,
+            user=self._user,
+        )
 
 
 def _round(model: ModelChoice, request: ModelRequest, answer: Answer, latency: float) -> Round:

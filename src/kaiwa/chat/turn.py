@@ -6,7 +6,7 @@ is on disk and the turn ends in `close_message`, whatever happens in between.
 
 import logging
 from collections.abc import Awaitable, Callable
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import anyio
 from msgspec import Struct
@@ -19,12 +19,12 @@ from tenacity import (
     wait_exponential,
 )
 
-from kaiwa.chat.ask import Asking, Fallback, ask
+from kaiwa.chat.ask import Asking, Fallback
 from kaiwa.chat.running import Cut, Live, Running
 from kaiwa.chat.title import find_title, plain_title
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import App, AppConfig, effective
-from kaiwa.domain.events import TurnEnded, TurnFailed, TurnOpened
+from kaiwa.domain.events import TurnEnded, TurnFailed
 from kaiwa.domain.inputs import follow_up_inputs, new_inputs
 from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
 from kaiwa.domain.request import render
@@ -179,8 +179,9 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     live.message_id = message.id
     live.answer = answer = Answer(ready.config.reasoning)
     live.begun.set()
-    asking = Asking(ready.config, message, ready.order.app.id, ready.order.user)
-    outcome, failure = await _answer(asking, ready, answer, live, context, emit)
+    user = str(uuid5(ready.order.app.id, ready.order.user))
+    asking = Asking(message, ready.config, user, answer, live, context.db, emit)
+    outcome, failure = await _ask(asking, ready, live)
     tail = answer.finish()
     closing = Closing(
         message_id=message.id,
@@ -238,18 +239,13 @@ async def _open(ready: Ready, context: Context) -> Message:
     return await open_message(context.db, opening)
 
 
-async def _answer(
-    asking: Asking, ready: Ready, answer: Answer, live: Live, context: Context, emit: Emit
-) -> tuple[Outcome, KaiwaError | None]:
+async def _ask(asking: Asking, ready: Ready, live: Live) -> tuple[Outcome, KaiwaError | None]:
     """Ask the model and pass on what it says; how that ended, whatever happened."""
-    message = asking.message
     try:
-        await emit(
-            [TurnOpened(message.conversation_id, message.id, live.task_id, message.created_at)]
-        )
+        await asking.announce()
         with live.cuttable():
             if live.cut_by is None:
-                await ask(asking, ready.kit, ready.fallback, answer, live, context.db, emit)
+                await asking.ask(ready.kit, ready.fallback)
                 return Outcome.NORMAL, None
     except Exception as error:  # a turn: what was said until here is kept
         if live.cut_by is None:
