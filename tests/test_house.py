@@ -36,7 +36,7 @@ LONGEST_DOCSTRING = 5
 
 BROAD_CATCHES = {
     "chat/running.py": {"_run", "_quietly"},
-    "chat/turn.py": {"run_turn", "_answer", "_close"},
+    "chat/turn.py": {"run_turn", "_ask", "_close"},
     "worker.py": {"_repeat"},
 }
 """Where a turn or a job has to end in order, whatever happened: `except Exception`."""
