@@ -79,7 +79,8 @@ def serve_command(settings: Given, host: str | None, port: int | None) -> None:
     a second one ends them at once. Whatever was said is kept.
     """
     found = settings(host=host, port=port)
-    _run(partial(_serve, found), found)
+    _set_up_logging(found.log_level)
+    _run(partial(_serve, found))
 
 
 @cli.group()
@@ -217,18 +218,21 @@ def _with_database(settings: Settings, work: Callable[[Database], Awaitable[T]])
         finally:
             await db.close()
 
-    return _run(run, settings)
+    _set_up_logging("debug" if settings.log_level == "debug" else "error")
+    return _run(run)
 
 
-def _run(work: Callable[[], Awaitable[T]], settings: Settings) -> T:
-    _set_up_logging(settings.log_level)
+def _run(work: Callable[[], Awaitable[T]]) -> T:
     return anyio.run(work, backend_options={"use_uvloop": True})
 
 
 def _set_up_logging(level: str) -> None:
-    """Our own words at `level`; other libraries' only when they warn, or all for `debug`."""
+    """Our own words at `level`; other libraries' only when they warn, or all for `debug`.
+
+    A command that is not the server says what is wrong in its one sentence: it logs errors alone.
+    """
     logging.basicConfig(
-        level="DEBUG" if level == "debug" else "WARNING",
+        level="WARNING" if level == "info" else level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("kaiwa").setLevel(level.upper())
