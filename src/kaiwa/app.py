@@ -31,6 +31,7 @@ from kaiwa.providers.http import Operator
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
+from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.web import pages
 from kaiwa.worker import UpkeepSettings, keep_up
@@ -66,6 +67,12 @@ def data_folder(settings: Settings) -> Path:
 
 async def open_database(settings: Settings) -> Database:
     """The database of this installation, at the newest schema. Raises `OperatorError`."""
+    if settings.database_url:
+        return await open_postgres(
+            settings.database_url,
+            writers=settings.database_writers,
+            readers=settings.database_readers,
+        )
     return await open_sqlite(data_folder(settings) / "kaiwa.db")
 
 

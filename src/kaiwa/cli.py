@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
@@ -203,11 +204,16 @@ async def _serve(settings: Settings) -> None:
     with (
         open_signals() as signals,
         open_socket(settings.host, settings.port) as listener,
-        claim_folder(data_folder(settings)),
+        _claim(settings),
     ):
         async with House(settings) as house:
             greeting = await greet(house, listener.getsockname()[1])
             await serve(house, listener, signals, lambda: click.echo(greeting))
+
+
+def _claim(settings: Settings) -> AbstractContextManager[None]:
+    """An SQLite file is one server's; a PostgreSQL database may have several."""
+    return nullcontext() if settings.database_url else claim_folder(data_folder(settings))
 
 
 def _with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:

@@ -48,6 +48,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     data: str = "./data"
     """The folder that holds everything Kaiwa keeps."""
+    database_url: str = ""
+    """`postgresql://…`; without it, an SQLite file in the data folder."""
+    database_writers: int = 2
+    """PostgreSQL connections that write."""
+    database_readers: int = 2
+    """PostgreSQL connections that read."""
     host: str = "127.0.0.1"
     """The address to serve on."""
     port: int = 8000

@@ -1,12 +1,13 @@
 """One server for all the tests that can share it; each test makes apps of its own on it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
 
 from kaiwa.settings import PriceSetting
-from tests.support.server import TestServer, serving
+from tests.support.postgres import Postgres
+from tests.support.server import DATABASES, TestServer, serving
 
 QUESTIONS = '["Who?", "そして？", " And then? "]'
 
@@ -37,8 +38,21 @@ REPLIES = [
 ]
 
 
+@pytest.fixture(scope="package", params=["sqlite", "postgres"], autouse=True)
+def engine(request: pytest.FixtureRequest) -> Generator[str]:
+    """Every test of the contract runs on every engine, whichever way it starts its server."""
+    if request.param == "postgres":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        template: str = request.getfixturevalue("migrated_postgres")
+        DATABASES.create = lambda: postgres.create(template)
+    yield request.param
+    DATABASES.create = None
+
+
 @pytest.fixture(scope="package")  # longer, and its event loop would be in other tests' way
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestServer]:
+async def server(
+    engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[TestServer]:
     async with serving(
         tmp_path_factory.mktemp("contract"),
         providers={"scripted": {"kind": "scripted", "replies": REPLIES}},

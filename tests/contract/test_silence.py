@@ -5,17 +5,39 @@ import sqlite3
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from tests.support.apps import app_file, says
 from tests.support.client import Client, text_of
-from tests.support.server import serving
+from tests.support.server import DATABASES, serving
 from tests.support.talking import stop, take
 
 pytestmark = pytest.mark.anyio
 
 HANGS = app_file(says("one"), {"hang": True})
+
+
+def write_at_once_on_sqlite(file: Path) -> None:
+    with closing(sqlite3.connect(file, timeout=0)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE messages SET answer = answer")
+        other.execute("COMMIT")
+        [(mode, *_)] = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        assert mode == 0  # no reader was in the way
+
+
+def write_at_once_on_postgres(url: str) -> None:
+    with psycopg.connect(url, options="-c lock_timeout=1") as other:
+        other.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")  # none holds any lock on it
+        other.execute("UPDATE messages SET answer = answer")
+        held = other.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+        ).fetchone()
+        assert held == (0,)
 
 
 async def test_another_process_can_write_at_once_while_the_model_is_silent(tmp_path: Path) -> None:
@@ -24,13 +46,10 @@ async def test_another_process_can_write_at_once_while_the_model_is_silent(tmp_p
         async with client.streaming("Hello") as stream:
             [frame] = await take(stream, 1)
             await server.house.context.db.write(lambda _: None)  # whatever was still under way
-            with closing(sqlite3.connect(tmp_path / "kaiwa.db", timeout=0)) as other:
-                other.isolation_level = None
-                other.execute("BEGIN IMMEDIATE")
-                other.execute("UPDATE messages SET answer = answer")
-                other.execute("COMMIT")
-                [(mode, *_)] = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                assert mode == 0  # no reader was in the way
+            if url := DATABASES.url_for(tmp_path):
+                write_at_once_on_postgres(url)
+            else:
+                write_at_once_on_sqlite(tmp_path / "kaiwa.db")
             await stop(client, frame)
             assert [f.event for f in await stream.rest()] == ["message_end"]
 

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import Connection, event
 from uuid_utils.compat import uuid7
 
-from kaiwa.domain.app import App
 from kaiwa.domain.message import Draft
 from kaiwa.store.apps import get_config
 from kaiwa.store.conversations import (
@@ -31,7 +30,7 @@ from kaiwa.store.messages import (
     list_messages,
     read_history,
 )
-from tests.store.sample import OWNER, at, begin, finish, go_on, tick
+from tests.store.sample import OWNER, at, begin, finish, go_on, make_app, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -73,8 +72,9 @@ class Explaining:
         return explain
 
 
-async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(db: Database, app: App) -> None:
-    seen = Explaining(db)
+async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Database) -> None:
+    app = await make_app(sqlite)
+    seen = Explaining(sqlite)
     first = await begin(seen, app)
     second = await go_on(seen, app, first.conversation_id)
     where = first.conversation_id

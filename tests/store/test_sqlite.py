@@ -23,10 +23,11 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def notes(db: Database) -> Database:
+async def notes(sqlite: Database) -> Database:
     """With a table of the test's own."""
-    await db.write(lambda conn: conn.execute(text("CREATE TABLE notes (n UNIQUE, body)")).close())
-    return db
+    made = "CREATE TABLE notes (n UNIQUE, body)"
+    await sqlite.write(lambda conn: conn.execute(text(made)).close())
+    return sqlite
 
 
 def adding(n: int, body: str = "") -> Callable[[Connection], int]:
@@ -190,12 +191,12 @@ async def test_a_value_the_driver_refuses_is_not_called_an_outage(notes: Databas
     assert await notes.write(adding(1)) == 1
 
 
-async def test_foreign_keys_are_enforced(db: Database) -> None:
+async def test_foreign_keys_are_enforced(sqlite: Database) -> None:
     orphan = text(
         "INSERT INTO rounds VALUES (x'00', 1, x'00', '', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
     )
     with pytest.raises(IntegrityError):
-        await db.write(lambda conn: conn.execute(orphan))
+        await sqlite.write(lambda conn: conn.execute(orphan))
 
 
 async def test_close_finishes_what_waits_and_refuses_what_comes(file: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from socket import socket
@@ -20,6 +20,24 @@ from kaiwa.settings import Settings
 from kaiwa.store.apps import apply_app
 from kaiwa.store.keys import create_key
 from tests.support.client import Client
+
+
+class Databases:
+    """Where test servers keep what they keep: in their folder, or in a PostgreSQL database."""
+
+    def __init__(self) -> None:
+        self.create: Callable[[], str] | None = None
+        """Makes an empty PostgreSQL database and returns its url; None: an SQLite file."""
+        self._urls: dict[Path, str] = {}
+
+    def url_for(self, folder: Path) -> str:
+        """The same for the same folder, so that a second server there finds what the first kept."""
+        if self.create and folder not in self._urls:
+            self._urls[folder] = self.create()
+        return self._urls[folder] if self.create else ""
+
+
+DATABASES = Databases()
 
 
 class TestServer:
@@ -55,7 +73,8 @@ class TestServer:
 @asynccontextmanager
 async def serving(folder: Path, **settings: object) -> AsyncGenerator[TestServer]:
     """Serve until the block ends; `settings` override the defaults."""
-    found = structs.replace(Settings(data=str(folder)), **settings)
+    url = DATABASES.url_for(folder)
+    found = structs.replace(Settings(data=str(folder), database_url=url), **settings)
     with closing(open_socket("127.0.0.1", 0)) as listener:
         async with House(found) as house, _listening(house, listener) as server:
             yield server

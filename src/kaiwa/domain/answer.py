@@ -39,6 +39,8 @@ class Answer:
                 if isinstance(delta, UsageDelta):
                     self.usage = delta
                 continue
+            if "\0" in text:  # which a database may not take, and no client expects
+                text = text.replace("\0", "")
             if text:
                 self._parts.append(text)
                 events.append(TurnText(text))

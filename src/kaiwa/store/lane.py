@@ -1,6 +1,7 @@
-"""A thread for one connection: units go in, in order; results come back to the event loop.
+"""Threads that run units, each with a connection of its own; results come back to the event loop.
 
-It knows neither engine nor transactions: `run` gets all units that wait and answers each.
+It knows neither engine nor transactions: a thread's `run` gets all units that wait and answers
+each. With one thread the units run in the order they were asked for.
 """
 
 import asyncio
@@ -35,23 +36,25 @@ class Failed(Struct, frozen=True):
 
 
 Result = Done | Failed
+Run = Callable[[Sequence[Unit]], Sequence[Result]]
 Asked = tuple[Unit, asyncio.Future[Any]]
 
 
 class Lane:
     """Made on the event loop it answers to."""
 
-    def __init__(
-        self, name: str, run: Callable[[Sequence[Unit]], Sequence[Result]], portion: int
-    ) -> None:
-        """`run` gets at most `portion` units at once and answers every one."""
-        self._run = run
+    def __init__(self, name: str, runs: Sequence[Run], portion: int) -> None:
+        """One thread for each of `runs`, which get at most `portion` units and answer every one."""
         self._portion = portion
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Asked | None] = SimpleQueue()
         self._closed = False
-        self._thread = Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [
+            Thread(target=self._work, args=(run,), name=f"{name}-{number}", daemon=True)
+            for number, run in enumerate(runs, 1)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     async def ask(self, unit: Callable[[Connection], T]) -> T:
         """Its result; the unit runs even when the caller no longer waits."""
@@ -66,22 +69,17 @@ class Lane:
         if not self._closed:
             self._closed = True
             self._queue.put(None)
-        await to_thread.run_sync(self._thread.join)
+        for thread in self._threads:
+            await to_thread.run_sync(thread.join)
 
-    def _work(self) -> None:
+    def _work(self, run: Run) -> None:
         while batch := self._take():
-            results = self._answer([unit for unit, _ in batch])
+            results = _answer(run, [unit for unit, _ in batch])
             futures = [future for _, future in batch]
             try:
                 self._loop.call_soon_threadsafe(_deliver, futures, results)
             except RuntimeError:
                 _log.debug("the event loop ended before its database")
-
-    def _answer(self, units: Sequence[Unit]) -> Sequence[Result]:
-        try:
-            return self._run(units)
-        except BaseException as error:  # else those who wait would wait for ever
-            return [Failed(error) for _ in units]
 
     def _take(self) -> list[Asked]:
         """All that waits, at least one; nothing once the lane is closed and empty."""
@@ -90,9 +88,15 @@ class Lane:
             batch.append(item)
             if len(batch) == self._portion or self._queue.empty():
                 return batch
-        if batch:
-            self._queue.put(None)  # to be met again, with nothing before it
+        self._queue.put(None)  # to be met again, by this thread and the others
         return batch
+
+
+def _answer(run: Run, units: Sequence[Unit]) -> Sequence[Result]:
+    try:
+        return run(units)
+    except BaseException as error:  # else those who wait would wait for ever
+        return [Failed(error) for _ in units]
 
 
 def _deliver(futures: Sequence[asyncio.Future[Any]], results: Sequence[Result]) -> None:

@@ -56,8 +56,8 @@ class _Sqlite:
         self._writer = writer
         self._reader = reader
         self._checkpointer = Checkpointer(log)
-        self._writes = Lane("kaiwa-writer", self._run_writes, _WRITES)
-        self._reads = Lane("kaiwa-reader", self._run_reads, _READS)
+        self._writes = Lane("kaiwa-writer", [self._run_writes], _WRITES)
+        self._reads = Lane("kaiwa-reader", [self._run_reads], _READS)
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self._reads.ask(unit)

