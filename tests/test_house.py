@@ -43,11 +43,17 @@ BROAD_CATCHES = {
 
 KEPT_CATCHES = {
     "store/lane.py": {"_answer"},
+    "store/postgres.py": {"run_all", "_run_again"},
     "store/sqlite.py": {"_run_writes", "_run_read"},
 }
 """Where `except BaseException` need not raise again: whoever asked for the unit gets it."""
 
-LATE_IMPORTS = {"providers/registry.py", "providers/prices.py", "store/sqlite.py"}
+LATE_IMPORTS = {
+    "providers/prices.py",
+    "providers/registry.py",
+    "store/postgres.py",
+    "store/sqlite.py",
+}
 """What they load is heavy, or is not known before."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

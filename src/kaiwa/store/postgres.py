@@ -43,7 +43,7 @@ class _Worker:
             return self._run(units)
         except _Doubtful as doubt:
             return [Failed(doubt.error) for _ in units]
-        except Exception as error:  # not swallowed: whoever asked for the unit gets it
+        except BaseException as error:  # not swallowed: whoever asked for the unit gets it
             if len(units) == 1:
                 return [self._run_again(units[0], error)]
         return [result for unit in units for result in self.run_all([unit])]
@@ -71,7 +71,7 @@ class _Worker:
             raise
         return results
 
-    def _run_again(self, unit: Unit, error: Exception) -> Result:
+    def _run_again(self, unit: Unit, error: BaseException) -> Result:
         """Once more, where the first failure was not the unit's own."""
         if not _may_run_again(error):
             return Failed(_explain(error))
@@ -79,7 +79,7 @@ class _Worker:
             return self._run([unit])[0]
         except _Doubtful as doubt:
             return Failed(doubt.error)
-        except Exception as second:  # not swallowed: whoever asked for the unit gets it
+        except BaseException as second:  # not swallowed: whoever asked for the unit gets it
             return Failed(_explain(second))
 
     def _open(self) -> Connection:
@@ -197,7 +197,7 @@ def _read_version(connection: Connection) -> str | None:
     return None
 
 
-def _may_run_again(error: Exception) -> bool:
+def _may_run_again(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or _state(error) in _CONFLICTS
