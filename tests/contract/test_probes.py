@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.contract.test_blocking import KEYS, USAGE
 from tests.support.apps import app_file, fails, says
 from tests.support.client import Client, Frame, text_of
 from tests.support.server import TestServer
@@ -15,31 +16,6 @@ FORM: list[dict[str, Any]] = [
     {"text-input": {"variable": "name", "label": "Name", "required": True, "max_length": 5}},
     {"select": {"variable": "tier", "label": "Tier", "options": ["a", "b"]}},
     {"number": {"variable": "age", "label": "Age"}},
-]
-ANSWERED = [
-    "event",
-    "task_id",
-    "id",
-    "message_id",
-    "conversation_id",
-    "mode",
-    "answer",
-    "metadata",
-    "created_at",
-]
-USAGE = [
-    "prompt_tokens",
-    "prompt_unit_price",
-    "prompt_price_unit",
-    "prompt_price",
-    "completion_tokens",
-    "completion_unit_price",
-    "completion_price_unit",
-    "completion_price",
-    "total_tokens",
-    "total_price",
-    "currency",
-    "latency",
 ]
 
 
@@ -124,7 +100,7 @@ async def test_8_an_app_that_does_not_block(server: TestServer) -> None:
 
 async def test_9_the_keys_of_a_whole_answer(client: Client) -> None:
     body = (await client.ask("Hi")).body
-    assert list(body) == ANSWERED
+    assert list(body) == KEYS
     assert body["event"] == "message"
     assert body["id"] == body["message_id"]
     assert body["answer"] == "Good day."

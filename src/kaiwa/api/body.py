@@ -14,7 +14,7 @@ from litestar.exceptions import InternalServerException
 
 from kaiwa.api.site import ApiRequest
 from kaiwa.domain.message import Inputs, JsonValue
-from kaiwa.errors import BadRequest, BodyTooLarge, InvalidParam, NotFound, UnsupportedMediaType
+from kaiwa.errors import BadRequest, InvalidParam, NotFound, UnsupportedMediaType
 
 DEFAULT_USER = "DEFAULT-USER"
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
@@ -150,7 +150,3 @@ def read_flag(value: str | None, name: str) -> bool | None:
             return False
         case _:
             raise InvalidParam(f"{value} is not a valid boolean", params=name)
-
-
-def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request is larger than {limit} bytes.")

@@ -8,10 +8,28 @@ from typing import Final, Literal
 from kaiwa.domain.message import JsonValue
 
 Language = Literal["en", "zh", "ja"]
-OwnText = Literal["new_conversation"]
+OwnText = Literal["new_conversation", "quoting_hello", "quoting_nothing"]
 
 _OWN_TEXTS: Final[dict[OwnText, dict[Language, str]]] = {
     "new_conversation": {"en": "New conversation", "zh": "新的对话", "ja": "新しい会話"},
+    "quoting_hello": {
+        "en": "Hello! Ask me about anything my instructions speak of; I am the built-in"
+        " `quoting` model and answer with the passages that fit.",
+        "zh": "你好！可以问我说明中提到的任何内容；我是内置的 `quoting` 模型，"
+        "会引用相关的段落来回答。",
+        "ja": "こんにちは！説明に書かれていることなら何でも聞いてください。私は内蔵の `quoting`"
+        " モデルで、質問に合う箇所を引用して答えます。",
+    },
+    "quoting_nothing": {
+        "en": "I have found nothing about that in my instructions. I am the built-in `quoting`"
+        " model: I only quote from what this app was given; set OPENAI_API_KEY for a real model.",
+        "zh": "在我的说明中没有找到相关内容。我是内置的 `quoting` 模型，"
+        "只能引用这个应用已有的文字；"
+        "如需真正的模型，请设置 OPENAI_API_KEY。",
+        "ja": "説明の中に、それについての記述は見つかりませんでした。"
+        "私は内蔵の `quoting` モデルで、このアプリに与えられた文章を引用することしかできません。本物のモデルを使うには"
+        " OPENAI_API_KEY を設定してください。",
+    },
 }
 
 _KANA = "\u3041-\u3096\u30a1-\u30fa\uff66-\uff9d"

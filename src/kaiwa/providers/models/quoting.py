@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kaiwa.domain.events import Delta, TextDelta
 from kaiwa.domain.prompt import ModelRequest
-from kaiwa.domain.text import Language, language_of
+from kaiwa.domain.text import language_of, say
 from kaiwa.ports import ChatModel, DeltaStream
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
@@ -28,22 +28,6 @@ _GREETING: Final = re.compile(
     r"(?:[\s,，、]+(?:there|all|everyone|everybody))?\W*",
     re.IGNORECASE,
 )
-_HELLO: Final[dict[Language, str]] = {
-    "en": "Hello! Ask me about anything my instructions speak of; I am the built-in `quoting`"
-    " model and answer with the passages that fit.",
-    "zh": "你好！可以问我说明中提到的任何内容；我是内置的 `quoting` 模型，会引用相关的段落来回答。",
-    "ja": "こんにちは！説明に書かれていることなら何でも聞いてください。私は内蔵の `quoting`"
-    " モデルで、質問に合う箇所を引用して答えます。",
-}
-_NOTHING: Final[dict[Language, str]] = {
-    "en": "I have found nothing about that in my instructions. I am the built-in `quoting` model:"
-    " I only quote from what this app was given; set OPENAI_API_KEY for a real model.",
-    "zh": "在我的说明中没有找到相关内容。我是内置的 `quoting` 模型，只能引用这个应用已有的文字；"
-    "如需真正的模型，请设置 OPENAI_API_KEY。",
-    "ja": "説明の中に、それについての記述は見つかりませんでした。私は内蔵の `quoting` モデルで、"
-    "このアプリに与えられた文章を引用することしかできません。本物のモデルを使うには"
-    " OPENAI_API_KEY を設定してください。",
-}
 
 
 class QuotingOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +63,6 @@ async def _speak(request: ModelRequest) -> AsyncGenerator[list[Delta]]:
 
 def _answer(text: str, question: str) -> str:
     if _GREETING.fullmatch(question.strip()):
-        return _HELLO[language_of(question)]
+        return say("quoting_hello", language_of(question))
     found = find_passages(text, question)
-    return join_passages(found) if found else _NOTHING[language_of(question)]
+    return join_passages(found) if found else say("quoting_nothing", language_of(question))
