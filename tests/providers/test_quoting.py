@@ -146,3 +146,11 @@ def test_tokens_joined_are_the_text(text: str) -> None:
     tokens = split_tokens(text)
     assert "".join(tokens) == text
     assert all(tokens)
+
+
+def test_passages_are_of_one_language() -> None:
+    text = "To make a key, run `key create`.\n\n创建密钥：运行 `key create`。\n\nA key is a secret."
+    english = [passage.body for passage in find_passages(text, "How do I create a key?")]
+    assert english[0].startswith("To make a key")
+    assert not any("密钥" in body for body in english)
+    assert [p.body[:4] for p in find_passages(text, "怎样创建密钥？")] == ["创建密钥"]

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from kaiwa.domain.text import words
+from kaiwa.domain.text import language_of, words
 
 _K1: Final = 1.2
 _B: Final = 0.75
@@ -62,14 +62,20 @@ def split_passages(text: str) -> list[Passage]:
 
 
 def find_passages(text: str, question: str, most: int = 3) -> list[Passage]:
-    """The best one and those nearly as good, in the order of the text; none when none fits."""
+    """The best one and those nearly as good in its language, in the order of the text.
+
+    None when none fits.
+    """
     asked = set(words(question)) - _EMPTY
     telling = {word for word in asked if not _HIRAGANA.fullmatch(word)} or asked
     passages = split_passages(text)
     scores = _score([f"{p.heading} {p.lead} {p.body}" for p in passages], telling)
     ranked = sorted(range(len(passages)), key=lambda i: -scores[i])[:most]
-    chosen = [i for i in sorted(ranked) if scores[i] > 0]
-    return [passages[i] for i in chosen if scores[i] >= _NEARLY_BEST * scores[ranked[0]]]
+    if not ranked or scores[ranked[0]] <= 0:
+        return []
+    language = language_of(passages[ranked[0]].body)
+    good = [i for i in sorted(ranked) if scores[i] >= _NEARLY_BEST * scores[ranked[0]]]
+    return [passages[i] for i in good if language_of(passages[i].body) == language]
 
 
 def join_passages(passages: Sequence[Passage]) -> str:
