@@ -42,11 +42,12 @@ BROAD_CATCHES = {
 """Where a turn or a job has to end in order, whatever happened: `except Exception`."""
 
 KEPT_CATCHES = {
+    "api/sse.py": {"_finish"},
     "store/lane.py": {"_answer"},
     "store/postgres.py": {"run_all", "_run_again"},
     "store/sqlite.py": {"_run_writes", "_run_read"},
 }
-"""Where `except BaseException` need not raise again: whoever asked for the unit gets it."""
+"""Where `except BaseException` need not raise again: it is handed to whoever waits for it."""
 
 LATE_IMPORTS = {
     "providers/prices.py",
