@@ -6,7 +6,7 @@ DATA ?= ./data
 
 RUN = .venv/bin
 
-.PHONY: serve install install-dev test check lock clean
+.PHONY: serve install install-dev test torture check lock clean
 
 serve: install ## Install and serve on HOST:PORT, data in DATA
 	$(RUN)/kaiwa --data $(DATA) serve --host $(HOST) --port $(PORT)
@@ -15,6 +15,12 @@ install: .venv/installed ## Make .venv from the lock file and install Kaiwa into
 
 test: .venv/installed-dev ## Install and run every test
 	$(RUN)/pytest -n 2
+
+TIMES ?= 100
+
+torture: .venv/installed-dev ## Kill and cut off servers under load, TIMES over: docs/reliability.md
+	KAIWA_TORTURE=$(TIMES) $(RUN)/pytest -n 2 -k "killed or sigterm_ends or takes_no_answer" \
+		tests/e2e/test_crash.py tests/e2e/test_sigterm.py tests/e2e/test_database_away.py
 
 check: .venv/installed-dev ## Linters, types, import contracts
 	$(RUN)/ruff check .

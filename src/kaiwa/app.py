@@ -10,6 +10,7 @@ from types import TracebackType
 from uuid import UUID
 
 import anyio
+import anyio.to_thread
 import uuid_utils.compat
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -31,12 +32,15 @@ from kaiwa.providers.http import Operator
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
-from kaiwa.store.postgres import open_postgres
-from kaiwa.store.sqlite import open_sqlite
+from kaiwa.store.postgres import open_postgres, read_postgres_schema
+from kaiwa.store.sqlite import open_sqlite, read_sqlite_schema
+from kaiwa.store.tables import SCHEMA
 from kaiwa.web import pages
 from kaiwa.worker import UpkeepSettings, keep_up
 
 logger = logging.getLogger(__name__)
+
+_FILE = "kaiwa.db"
 
 
 def now() -> datetime:
@@ -51,8 +55,8 @@ def new_id() -> UUID:
 
 def data_folder(settings: Settings) -> Path:
     """The data folder, made when it is missing. Raises `OperatorError`."""
+    folder = name_folder(settings)
     try:
-        folder = Path(settings.data).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise OperatorError(f"The data folder {settings.data} is a file; name a folder.") from error
@@ -60,9 +64,17 @@ def data_folder(settings: Settings) -> Path:
         raise OperatorError(
             f"The data folder {settings.data} cannot be made: {error.strerror}."
         ) from error
-    except (RuntimeError, ValueError) as error:  # an unknown ~user; a name no file can have
+    except ValueError as error:  # a name no file can have
         raise OperatorError(f"The data folder {settings.data!r} cannot be: {error}.") from error
     return folder
+
+
+def name_folder(settings: Settings) -> Path:
+    """Where the data folder is or would be. Raises `OperatorError`."""
+    try:
+        return Path(settings.data).expanduser()
+    except RuntimeError as error:  # an unknown ~user
+        raise OperatorError(f"The data folder {settings.data!r} cannot be: {error}.") from error
 
 
 async def open_database(settings: Settings) -> Database:
@@ -73,7 +85,24 @@ async def open_database(settings: Settings) -> Database:
             writers=settings.database_writers,
             readers=settings.database_readers,
         )
-    return await open_sqlite(data_folder(settings) / "kaiwa.db")
+    return await open_sqlite(data_folder(settings) / _FILE)
+
+
+async def read_schema(settings: Settings) -> str | None:
+    """The schema of the database as it is, nothing made or migrated; None when there is none yet.
+
+    Raises `OperatorError`, also for a schema that only a newer Kaiwa knows.
+    """
+    if settings.database_url:
+        found = await read_postgres_schema(settings.database_url)
+    else:
+        found = await anyio.to_thread.run_sync(read_sqlite_schema, name_folder(settings) / _FILE)
+    if found is not None and found > SCHEMA:
+        raise OperatorError(
+            f"The database has the schema {found}, which this version of Kaiwa does not know; use"
+            " the newer version that wrote it."
+        )
+    return found
 
 
 class House:
@@ -96,26 +125,25 @@ class House:
 
     async def _enter(self) -> None:
         settings = self.settings
-        owner = new_id()
         db = await open_database(settings)
         self._open.push_async_callback(db.close)
         http = Operator(settings.connect_timeout)
         self._open.push_async_callback(http.close)
-        self.catalog = _catalog(settings, http)
+        self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
-        upkeep = await self._open.enter_async_context(anyio.create_task_group())
-        self._open.callback(upkeep.cancel_scope.cancel)
-        upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings), owner)
 
         async def save(drafts: Sequence[Draft]) -> None:
             await checkpoint_messages(db, drafts, now())
 
-        async def show_alive() -> None:
-            await beat(db, owner, now())
+        async def show_alive(message_ids: Sequence[UUID]) -> None:
+            await beat(db, message_ids, now())
 
         running = Running(_turn_limits(settings), save, show_alive)
+        upkeep = await self._open.enter_async_context(anyio.create_task_group())
+        self._open.callback(upkeep.cancel_scope.cancel)
+        upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings), running.message_ids)
         await self._open.enter_async_context(running)
-        self.context = Context(db, now, new_id, owner, running, self.kit_for)
+        self.context = Context(db, now, new_id, new_id(), running, self.kit_for)
 
     async def __aexit__(
         self,
@@ -177,7 +205,8 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
     return UpkeepSettings(settings.abandoned_after, settings.purge_after_days)
 
 
-def _catalog(settings: Settings, http: Operator) -> Catalog:
+def make_catalog(settings: Settings, http: Operator) -> Catalog:
+    """The model servers of these settings and this environment. Raises `OperatorError`."""
     return Catalog(
         http,
         settings.providers,

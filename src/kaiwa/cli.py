@@ -1,24 +1,35 @@
 """The command line. Every command works while a server runs; errors are one sentence and exit 1."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import anyio
 import click
+import msgspec
 
 from kaiwa import __version__
 from kaiwa.app import House, data_folder, now, open_database
-from kaiwa.desk import apply_files, get_app, make_key, read_text, revoke
+from kaiwa.desk import (
+    apply_files,
+    bring_up,
+    check_up_to_date,
+    get_app,
+    make_key,
+    read_text,
+    revoke,
+)
+from kaiwa.doctor import examine, tell
 from kaiwa.domain.app import ApiKey, App
-from kaiwa.errors import KaiwaError, OperatorError, StoreUnavailable
 from kaiwa.greeting import greet
+from kaiwa.plain import PlainGroup
 from kaiwa.serve import claim_folder, open_signals, open_socket, serve
-from kaiwa.settings import Settings, load_settings
+from kaiwa.settings import Settings, find_sources, load_settings
 from kaiwa.store.apps import delete_app, list_apps
+from kaiwa.store.backup import Counts, back_up, check_archive, restore
 from kaiwa.store.db import Database
 from kaiwa.store.keys import list_keys
 from kaiwa.talk import talk
@@ -30,22 +41,7 @@ Given = Callable[..., Settings]
 """Reads the settings; its keywords are what a command was told on top."""
 
 
-class _Plain(click.Group):
-    """Makes one sentence of whatever the operator has to mend, and exits with 1."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except (OperatorError, KaiwaError, BaseExceptionGroup) as error:
-            found = list(_leaves(error))
-            if any(isinstance(leaf, KeyboardInterrupt) for leaf in found):
-                raise click.Abort from error
-            if not all(isinstance(leaf, OperatorError | KaiwaError) for leaf in found):
-                raise
-            raise click.ClickException(_sentence(found[0])) from error
-
-
-@click.group(cls=_Plain, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", metavar="DIR", help="The folder that holds everything.  [./data]")
 @click.option(
     "--config",
@@ -179,25 +175,62 @@ def chat_command(settings: Given, app: str) -> None:
     talk(House(found), app)
 
 
+@cli.command("backup")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE if there is one.")
+@click.pass_obj
+def backup_command(settings: Given, file: Path, force: bool) -> None:
+    """Write all data of one moment into FILE, an archive that either engine reads."""
+    found = settings()
+    _run(partial(check_up_to_date, found))
+    counts = _with_database(found, lambda db: back_up(db, file, __version__, now(), force=force))
+    click.echo(f"Backed up {_told(counts)} into {file}.", err=True)
+
+
+@cli.command("restore")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace all that the database holds.")
+@click.pass_obj
+def restore_command(settings: Given, file: Path, force: bool) -> None:
+    """Put the data of a backup into an empty database."""
+    found = settings()
+    check_archive(file)  # before a database is made
+    counts = _with_database(found, lambda db: restore(db, file, force=force))
+    click.echo(f"Restored {_told(counts)} from {file}.", err=True)
+
+
+@cli.command("migrate")
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 if it would.")
+@click.pass_context
+def migrate_command(context: click.Context, check: bool) -> None:
+    """Bring the database to the newest schema, as the server does when it starts."""
+    done, sentence = _run(partial(bring_up, context.obj(), check=check))
+    click.echo(sentence)
+    context.exit(0 if done else 1)
+
+
+@cli.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def doctor_command(context: click.Context, as_json: bool) -> None:
+    """Tell how this installation is; exit 1 if something has to be mended."""
+    found: Settings = context.obj()
+    top = context.find_root().params
+    sources = find_sources(top["config"], given={"data": top["data"]})
+    _set_up_logging("error")
+    report = _run(partial(examine, found, sources))
+    click.echo(msgspec.json.encode(report).decode() if as_json else tell(report))
+    context.exit(1 if report.problems else 0)
+
+
 def main() -> None:
     """The entry point."""
     cli()
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def _sentence(error: BaseException) -> str:
-    text = str(error)
-    if isinstance(error, StoreUnavailable) and error.__cause__:
-        cause: object = getattr(error.__cause__, "orig", None) or error.__cause__
-        text = f"The database cannot be used at the moment: {cause}."
-    return " ".join(text.split())
+def _told(counts: Counts) -> str:
+    tables = ("apps", "conversations", "messages")
+    return "{} apps, {} conversations and {} messages".format(*map(counts.__getitem__, tables))
 
 
 async def _serve(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What an operator does to apps and keys: find, apply, make a key, revoke it.
+"""What an operator does to apps and keys: find, apply, make a key, revoke it; and to the schema.
 
 The command line, the first start and the talk in the terminal share it.
 """
@@ -8,13 +8,15 @@ import secrets
 import string
 from pathlib import Path
 
-from kaiwa.app import new_id, now
+from kaiwa.app import new_id, now, open_database, read_schema
 from kaiwa.domain.app import ApiKey, App
 from kaiwa.domain.dsl import read_dsl
 from kaiwa.errors import OperatorError
+from kaiwa.settings import Settings
 from kaiwa.store.apps import apply_app, find_app
 from kaiwa.store.db import Database
 from kaiwa.store.keys import create_key, find_caller, revoke_key
+from kaiwa.store.tables import SCHEMA
 
 _ALPHABET = string.ascii_letters + string.digits
 _KEY_START = "app-"
@@ -64,6 +66,34 @@ async def revoke(db: Database, ref: str) -> ApiKey:
             raise OperatorError("That is not a working key; kaiwa key list shows the keys.")
         ref = str(caller.key_id)
     return await revoke_key(db, ref, now())
+
+
+async def bring_up(settings: Settings, *, check: bool) -> tuple[bool, str]:
+    """Bring the database to the newest schema, or only `check` whether it has to be.
+
+    Whether it is there now, and a sentence about it. Raises `OperatorError`.
+    """
+    before = await read_schema(settings)
+    if before == SCHEMA:
+        return True, f"The database is up to date: schema {SCHEMA}."
+    if check:
+        state = f"has the schema {before}" if before else "is not there yet"
+        return False, f"The database {state}; kaiwa migrate would bring it to {SCHEMA}."
+    await (await open_database(settings)).close()
+    made = f"Brought the database from schema {before}" if before else "Made the database"
+    return True, f"{made} {'to' if before else 'at schema'} {SCHEMA}."
+
+
+async def check_up_to_date(settings: Settings) -> None:
+    """Raises `OperatorError` unless there is a database at the newest schema."""
+    found = await read_schema(settings)
+    if found is None:
+        raise OperatorError("There is no database yet, so there is nothing to back up.")
+    if found != SCHEMA:
+        raise OperatorError(
+            f"The database has the schema {found}; back it up with the version of Kaiwa that wrote"
+            " it, or run kaiwa migrate first."
+        )
 
 
 def read_text(file: Path) -> str:

@@ -103,6 +103,9 @@ class ServiceUnavailable(KaiwaError):
 class StoreUnavailable(ServiceUnavailable):
     """The database cannot be written at the moment. Please try again later."""
 
+    def __init__(self, message: str | None = None, *, retry_after: int | None = 2) -> None:
+        super().__init__(message, retry_after=retry_after)
+
 
 class ProviderNotInitialized(KaiwaError):
     """No valid model provider credentials found. Please configure the model provider."""

@@ -116,12 +116,7 @@ def load_settings(
     `./kaiwa.toml` is read when it is there and no `file` is named. Raises `OperatorError`, which
     names the setting and where it stands.
     """
-    environment = os.environ if environment is None else environment
-    values = _from_file(file)
-    _add_environment(values, environment)
-    for name, value in (given or {}).items():
-        if value is not None:
-            values[name] = Value(value, "the command line")
+    values = _gather(file, environment, given)
     try:
         bare = {name: found.value for name, found in values.items()}
         settings = msgspec.convert(bare, Settings, strict=False)
@@ -130,6 +125,28 @@ def load_settings(
     for name in values:
         _check(name, getattr(settings, name), values[name].source)
     return settings
+
+
+def find_sources(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+) -> dict[str, str]:
+    """Where each setting stands that is not left at its default. Raises `OperatorError`."""
+    return {name: found.source for name, found in _gather(file, environment, given).items()}
+
+
+def _gather(
+    file: Path | None,
+    environment: Mapping[str, str] | None,
+    given: Mapping[str, object] | None,
+) -> dict[str, Value]:
+    values = _from_file(file)
+    _add_environment(values, os.environ if environment is None else environment)
+    for name, value in (given or {}).items():
+        if value is not None:
+            values[name] = Value(value, "the command line")
+    return values
 
 
 def _from_file(file: Path | None) -> dict[str, Value]:

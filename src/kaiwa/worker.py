@@ -1,14 +1,14 @@
 """Upkeep beside the answers: closes what a crash left running, removes what was deleted."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import anyio
 from msgspec import Struct
 
-from kaiwa.errors import Interrupted
+from kaiwa.errors import Interrupted, StoreUnavailable
 from kaiwa.ports import Clock
 from kaiwa.store.conversations import purge_conversations
 from kaiwa.store.db import Database
@@ -27,12 +27,14 @@ class UpkeepSettings(Struct, frozen=True):
     purge_after_days: float = 7
 
 
-async def keep_up(db: Database, clock: Clock, settings: UpkeepSettings, owner: UUID) -> None:
-    """Runs until it is cancelled; the first round comes at once. `owner` is this process."""
+async def keep_up(
+    db: Database, clock: Clock, settings: UpkeepSettings, live: Callable[[], Sequence[UUID]]
+) -> None:
+    """Runs until it is cancelled; the first round comes at once. `live`: our own messages."""
 
     async def close() -> None:
         # Our own first: the clock may have leapt, or the machine slept, while they were answered.
-        await beat(db, owner, clock())
+        await beat(db, live(), clock())
         await close_what_is_abandoned(db, clock, settings)
 
     async def purge() -> None:
@@ -58,6 +60,8 @@ async def _repeat(job: Callable[[], Awaitable[None]], seconds: float) -> None:
     while True:
         try:
             await job()
+        except StoreUnavailable as error:
+            logger.warning("upkeep has to wait: %s", error.message)
         except Exception:  # a job: it is tried again at its next turn
             logger.exception("upkeep failed")
         await anyio.sleep(seconds)

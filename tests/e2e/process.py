@@ -72,13 +72,14 @@ def call(folder: Path, *arguments: str, **variables: object) -> Done:
     return Done(arguments, found.exit_code, found.stdout, found.stderr)
 
 
-def make_key(folder: Path, dsl: str) -> str:
-    """Apply an app's file to the data in `folder` and make a key for it."""
+def make_key(folder: Path, dsl: str, database_url: str = "") -> str:
+    """Apply an app's file to the data in `folder` or at the url, and make a key for it."""
     file = folder / f"app-{time.monotonic_ns()}.yml"
     file.write_text(dsl)
-    applied = call(folder, "app", "apply", str(file))
+    applied = call(folder, "app", "apply", str(file), KAIWA_DATABASE_URL=database_url)
     assert applied.returncode == 0, applied.stderr
-    made = call(folder, "key", "create", applied.stdout.strip())
+    app = applied.stdout.strip()
+    made = call(folder, "key", "create", app, KAIWA_DATABASE_URL=database_url)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 

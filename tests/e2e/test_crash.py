@@ -1,28 +1,26 @@
 """R1 and R3: a server that is killed in the midst of answers has kept what it must.
 
-KAIWA_TORTURE=N kills it N times instead of eight.
+KAIWA_TORTURE=N kills it N times on each engine instead of four.
 """
 
-import os
 import random
-import shutil
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import anyio
+import pytest
 from aiohttp import ClientSession
 
 from tests.e2e.process import Process, make_key, serving
+from tests.e2e.torture import Kept, Tally, rounds
 from tests.e2e.traffic import Heard, listen, numbered, stored
 from tests.support.apps import app_file, says
 from tests.support.client import Client
 
-ROUNDS = int(os.environ.get("KAIWA_TORTURE", "8"))
+ROUNDS = rounds(4)
 LONG = numbered(1000)
 SHORT = numbered(12)
 TALKERS = 12
@@ -40,10 +38,10 @@ class Round:
     killed_at: float
 
 
-def make_apps(folder: Path) -> list[str]:
+def make_apps(folder: Path, database_url: str) -> list[str]:
     """The keys of a talkative app and of a brief one."""
-    long = make_key(folder, app_file(says(text=LONG, pace=0.01), name="Long"))
-    return [long, make_key(folder, app_file(says(text=SHORT, pace=0.01), name="Short"))]
+    apps = (app_file(says(text=text, pace=0.01)) for text in (LONG, SHORT))
+    return [make_key(folder, app, database_url) for app in apps]
 
 
 async def talk_until_killed(process: Process, keys: list[str], seconds: float) -> Round:
@@ -51,11 +49,14 @@ async def talk_until_killed(process: Process, keys: list[str], seconds: float) -
     numbers = count()
 
     async def talk(session: ClientSession, key: str) -> None:
+        """Each in one conversation of its own, as long as it gets answers."""
+        client = Client(session, f"{process.url}/v1", key, f"user {next(numbers)}")
+        where = ""
         while not found.killed_at:
-            client = Client(session, f"{process.url}/v1", key, f"user {next(numbers)}")
             heard = Heard(client.user)
             found.heard.append((key, heard))
-            await listen(client, "count", heard)
+            await listen(client, "count", heard, where)
+            where = heard.conversation_id
 
     async with ClientSession() as session, anyio.create_task_group() as tasks:
         for number in range(TALKERS):
@@ -66,7 +67,7 @@ async def talk_until_killed(process: Process, keys: list[str], seconds: float) -
     return found
 
 
-async def check(process: Process, found: Round) -> None:
+async def check(process: Process, found: Round, tally: Tally) -> None:
     """Every message somebody has heard of is there, with what was said in time."""
     async with ClientSession() as session:
         for key, heard in found.heard:
@@ -74,57 +75,64 @@ async def check(process: Process, found: Round) -> None:
                 continue
             client = Client(session, f"{process.url}/v1", key, heard.user)
             message = await stored(client, heard)
-            kept = message["answer"]
-            assert LONG.startswith(kept)
-            if heard.broken and kept not in (LONG, SHORT):  # else it was whole, but not yet told
-                assert message["outcome"] in ("running", "interrupted")
-            assert kept.startswith(heard.text_before(found.killed_at - CHECKPOINT - SLACK))
-            if heard.ends:
-                assert heard.ends == ["message_end"]
-                assert kept == heard.text == SHORT
+            tally.answers += 1
+            check_message(message["answer"], message["outcome"], heard, found.killed_at, tally)
 
 
-def check_database(folder: Path, copy: Path) -> None:
-    """A copy is whole, as the crash has left it."""
-    shutil.copytree(folder, copy)
-    with closing(sqlite3.connect(copy / "kaiwa.db")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
-    shutil.rmtree(copy)
+def check_message(kept: str, outcome: str, heard: Heard, killed_at: float, tally: Tally) -> None:
+    assert LONG.startswith(kept)
+    if heard.broken and kept not in (LONG, SHORT):  # else it was whole, but not yet told
+        assert outcome in ("running", "interrupted")
+        tally.cut += 1
+        tally.tail = max(tally.tail, killed_at - lost_since(heard, kept, killed_at))
+    assert kept.startswith(heard.text_before(killed_at - CHECKPOINT - SLACK))
+    if heard.ends:
+        assert heard.ends == ["message_end"]
+        assert kept == heard.text == SHORT
+        assert outcome == "normal"
 
 
-def outcomes(process: Process) -> dict[str, int]:
-    """How many messages ended, and how."""
-    with closing(sqlite3.connect(process.data / "kaiwa.db")) as database:
-        rows = database.execute("SELECT outcome, count(*) FROM messages GROUP BY outcome")
-        return dict(rows.fetchall())
+def lost_since(heard: Heard, kept: str, killed_at: float) -> float:
+    """When the first piece was heard that was not kept."""
+    length = 0
+    for at, text in heard.pieces:
+        length += len(text)
+        if length > len(kept):
+            return min(at, killed_at)
+    return killed_at
 
 
-def wait_until_none_runs(process: Process) -> None:
+def wait_until_none_runs(kept: Kept) -> None:
     deadline = time.monotonic() + ABANDONED_AFTER + 5
-    while outcomes(process).get("running"):
-        assert time.monotonic() < deadline, outcomes(process)
+    while kept.outcomes().get("running"):
+        assert time.monotonic() < deadline, kept.outcomes()
         time.sleep(0.1)
 
 
-def test_a_killed_server_has_kept_what_was_said(tmp_path: Path) -> None:
-    keys = make_apps(tmp_path)
+def test_a_killed_server_has_kept_what_was_said(
+    tmp_path: Path, database_url: str, request: pytest.FixtureRequest
+) -> None:
+    keys = make_apps(tmp_path, database_url)
+    kept = Kept(tmp_path, database_url)
+    tally = Tally(f"kill -9, {'PostgreSQL' if database_url else 'SQLite'}")
+    settings = {"database_url": database_url, "abandoned_after": ABANDONED_AFTER}
     found = Round([], 0)
-    broken = 0
     for _ in range(ROUNDS):
-        with serving(tmp_path, abandoned_after=ABANDONED_AFTER) as process:
-            anyio.run(check, process, found)
+        with serving(tmp_path, **settings) as process:
+            anyio.run(check, process, found, tally)
             seconds = random.uniform(0.1, 2)
             found = anyio.run(talk_until_killed, process, keys, seconds)
             assert process.wait() == -signal.SIGKILL
             assert "Traceback" not in process.stderr()
-        broken += sum(bool(heard.broken and heard.message_id) for _, heard in found.heard)
-        check_database(process.data, tmp_path / "copy")
-    with serving(tmp_path, abandoned_after=ABANDONED_AFTER) as process:
-        anyio.run(check, process, found)
-        wait_until_none_runs(process)
+        tally.strikes += 1
+        kept.check()
+    with serving(tmp_path, **settings) as process:
+        anyio.run(check, process, found, tally)
+        wait_until_none_runs(kept)
         assert process.stop() == 0
-    ended = outcomes(process)
-    assert broken >= ROUNDS
+    kept.check()
+    tally.report(request)
+    ended = kept.outcomes()
+    assert tally.cut >= ROUNDS
     assert ended["interrupted"] > 0
     assert set(ended) <= {"normal", "interrupted"}

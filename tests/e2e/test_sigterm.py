@@ -1,4 +1,7 @@
-"""R8: a server that is told to end refuses what is new, ends what is live, and keeps all of it."""
+"""R8: a server that is told to end refuses what is new, ends what is live, and keeps all of it.
+
+KAIWA_TORTURE=N tells it N/10 times on each engine instead of once.
+"""
 
 import signal
 import time
@@ -12,6 +15,7 @@ from aiohttp import ClientSession
 
 import kaiwa
 from tests.e2e.process import Process, make_key, serving, starting
+from tests.e2e.torture import Kept, Tally, rounds
 from tests.e2e.traffic import Heard, listen, numbered, stored
 from tests.support.apps import app_file, says
 from tests.support.client import Client
@@ -77,19 +81,7 @@ async def check_kept(process: Process, listeners: Listeners) -> None:
             assert (await stored(client, heard))["answer"] == heard.text
 
 
-def test_sigterm_ends_every_stream_and_loses_nothing(tmp_path: Path) -> None:
-    brief = make_key(tmp_path, app_file(says(text=SHORT, pace=PACE), name="Brief"))
-    endless = make_key(tmp_path, app_file(says(text=ENDLESS, pace=PACE), name="Endless"))
-    with serving(tmp_path, drain_timeout=DRAIN) as process:
-        started_at = time.monotonic()
-        listeners = anyio.run(listen_to_the_end, process, [brief, endless])
-        assert process.wait() == 0
-        assert time.monotonic() - started_at < DRAIN + AFTERWARDS + 5
-        assert process.answers() == 0
-        assert "Traceback" not in process.stderr()
-        assert "stopping" in process.stderr()
-    assert [file.name for file in process.data.iterdir()] == ["kaiwa.db"]
-
+def check_ends(listeners: Listeners, brief: str, endless: str, tally: Tally) -> None:
     assert not any(heard.broken for _, heard in listeners.heard)
     ends = Counter((key, *heard.ends) for key, heard in listeners.heard)
     assert set(ends) <= {(brief, "message_end"), (brief, "error"), (endless, "error")}
@@ -97,9 +89,34 @@ def test_sigterm_ends_every_stream_and_loses_nothing(tmp_path: Path) -> None:
     assert ends[endless, "error"] == STREAMS / 2
     for _, heard in listeners.heard:
         assert heard.text == SHORT or heard.ends == ["error"]
+    tally.strikes += 1
+    tally.answers += STREAMS
+    tally.cut += ends[brief, "error"] + ends[endless, "error"]
 
-    with serving(tmp_path) as process:
-        anyio.run(check_kept, process, listeners)
+
+def test_sigterm_ends_every_stream_and_loses_nothing(
+    tmp_path: Path, database_url: str, request: pytest.FixtureRequest
+) -> None:
+    apps = (app_file(says(text=text, pace=PACE)) for text in (SHORT, ENDLESS))
+    brief, endless = (make_key(tmp_path, app, database_url) for app in apps)
+    kept = Kept(tmp_path, database_url)
+    tally = Tally(f"SIGTERM, {'PostgreSQL' if database_url else 'SQLite'}")
+    for _ in range(rounds(1, share=10)):
+        with serving(tmp_path, drain_timeout=DRAIN, database_url=database_url) as process:
+            started_at = time.monotonic()
+            listeners = anyio.run(listen_to_the_end, process, [brief, endless])
+            assert process.wait() == 0
+            assert time.monotonic() - started_at < DRAIN + AFTERWARDS + 5
+            assert process.answers() == 0
+            assert "Traceback" not in process.stderr()
+            assert "stopping" in process.stderr()
+        files = [] if database_url else ["kaiwa.db"]
+        assert [file.name for file in tmp_path.glob("data/*")] == files
+        assert set(kept.outcomes()) == {"normal", "interrupted"}
+        check_ends(listeners, brief, endless, tally)
+        with serving(tmp_path, database_url=database_url) as process:
+            anyio.run(check_kept, process, listeners)
+    tally.report(request)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -27,6 +27,7 @@ class Heard:
     """The closing events; a stream that was not broken has one."""
     broken: bool = False
     status: int = 200
+    retry_after: str = ""
 
     @property
     def text(self) -> str:
@@ -36,9 +37,13 @@ class Heard:
         return "".join(text for at, text in self.pieces if at <= moment)
 
 
-async def listen(client: Client, question: str, heard: Heard) -> None:
+async def listen(
+    client: Client, question: str, heard: Heard, conversation_id: str | None = None
+) -> None:
     """Ask and listen until the stream ends, or breaks with the server."""
     body: dict[str, Any] = {"query": question, "user": client.user, "inputs": {}}
+    if conversation_id:
+        body["conversation_id"] = conversation_id
     try:
         async with client.session.post(
             f"{client.base}/chat-messages",
@@ -46,6 +51,7 @@ async def listen(client: Client, question: str, heard: Heard) -> None:
             headers=client.headers,
         ) as response:
             heard.status = response.status
+            heard.retry_after = response.headers.get("retry-after", "")
             if response.status == 200:
                 await _listen(Stream(response), heard)
     except (ClientError, ConnectionError):

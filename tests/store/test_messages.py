@@ -34,7 +34,6 @@ from kaiwa.store.messages import (
 )
 from kaiwa.store.tables import end_users, messages, rounds
 from tests.store.sample import (
-    OWNER,
     ROUND,
     at,
     begin,
@@ -209,7 +208,7 @@ async def test_only_what_nobody_works_on_is_abandoned(db: Database, app: App) ->
     await finish(db, finished)
     young = await begin(db, app, now=at(10))
     elsewhere = await open_message(db, replace(opening(app), owner=UUID(int=8), now=at(0)))
-    await beat(db, UUID(int=8), at(10))
+    await beat(db, [elsewhere.id, finished.id], at(10))
     assert await close_abandoned(db, at(10), "code", "why", at(11)) == 1
     assert await close_abandoned(db, at(10), "code", "why", at(12)) == 0
     found = await get(db, app, silent)
@@ -217,8 +216,9 @@ async def test_only_what_nobody_works_on_is_abandoned(db: Database, app: App) ->
     assert (found.error_code, found.error) == ("code", "why")
     outcomes = [(await get(db, app, m)).outcome for m in (finished, young, elsewhere)]
     assert outcomes == [Outcome.NORMAL, Outcome.RUNNING, Outcome.RUNNING]
-    await beat(db, OWNER, at(90))
-    assert await close_abandoned(db, at(90), "code", "why", at(90)) == 1  # not OWNER's
+    await beat(db, [young.id, silent.id], at(90))
+    await beat(db, [], at(90))
+    assert await close_abandoned(db, at(90), "code", "why", at(90)) == 1  # not the young one
 
 
 async def test_its_own_process_has_the_last_word_on_an_answer(db: Database, app: App) -> None:

@@ -30,7 +30,7 @@ from kaiwa.store.messages import (
     list_messages,
     read_history,
 )
-from tests.store.sample import OWNER, at, begin, finish, go_on, make_app, tick
+from tests.store.sample import at, begin, finish, go_on, make_app, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Databa
     second = await go_on(seen, app, first.conversation_id)
     where = first.conversation_id
     await checkpoint_messages(seen, [Draft(second.id, "so", "")], tick())
-    await beat(seen, OWNER, tick())
+    await beat(seen, [second.id], tick())
     await finish(seen, second)
     await close_abandoned(seen, at(0), "code", "why", at(0))
     await find_caller(seen, b"")

@@ -9,7 +9,6 @@ import anyio
 import anyio.lowlevel
 import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, InternalError, ProgrammingError
 
@@ -54,7 +53,7 @@ def xact(conn: Connection) -> int:
 async def together(db: Database, *units: Callable[[Connection], int]) -> list[int | BaseException]:
     """The units, asked while the writer is busy; what each returned or raised."""
     go_on = threading.Event()
-    first = asyncio.gather(db.write(lambda _: go_on.wait(10)))
+    first = asyncio.gather(db.write(lambda _: go_on.wait(10)), return_exceptions=True)
     asked = asyncio.gather(*map(db.write, units), return_exceptions=True)
     await anyio.lowlevel.checkpoint()
     go_on.set()
@@ -102,22 +101,14 @@ async def test_a_mistake_in_sql_is_not_called_an_outage(notes: Database) -> None
     await notes.write(adding(1))
 
 
-def cut_connections(postgres: Postgres, url: str) -> None:
-    postgres.run(
-        sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
-            sql.Literal(name_of(url))
-        )
-    )
-
-
 async def test_connections_that_were_cut_are_made_anew_and_nobody_notices(
     notes: Database, postgres: Postgres, url: str
 ) -> None:
     for n in range(5):
         await notes.write(adding(n))
-        cut_connections(postgres, url)
+        postgres.cut(url)
         assert await notes.read(all_notes) == list(range(n + 1))
-        cut_connections(postgres, url)
+        postgres.cut(url)
 
 
 async def test_a_connection_cut_within_a_unit_runs_it_again(
@@ -130,7 +121,7 @@ async def test_a_connection_cut_within_a_unit_runs_it_again(
         runs += 1
         adding(7)(conn)
         if runs == 1:
-            cut_connections(postgres, url)
+            postgres.cut(url)
         return len(all_notes(conn))
 
     assert await notes.write(unit) == 1
@@ -141,16 +132,31 @@ async def test_a_server_that_is_away_is_an_outage_that_ends(
     notes: Database, postgres: Postgres, url: str
 ) -> None:
     """A database that takes no connections stands for a server that is starting again."""
-    name = sql.Identifier(name_of(url))
-    postgres.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
-    cut_connections(postgres, url)
-    with pytest.raises(StoreUnavailable):
+    postgres.admit(url, False)
+    postgres.cut(url)
+    with pytest.raises(StoreUnavailable) as caught:
         await notes.write(adding(1))
+    assert caught.value.retry_after
     with pytest.raises(StoreUnavailable):
         await notes.read(all_notes)
-    postgres.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+    postgres.admit(url, True)
     assert await notes.write(adding(1)) == 1
     assert await notes.read(all_notes) == [1]
+
+
+async def test_units_that_wait_together_learn_of_an_outage_together(
+    notes: Database, postgres: Postgres, url: str
+) -> None:
+    """Not one after another, each waiting for an attempt of its own to connect."""
+    await notes.write(adding(0))
+    postgres.admit(url, False)
+    postgres.cut(url)
+    for _ in ("the connection is broken", "there is none"):
+        found = await together(notes, adding(1), adding(2), adding(3))
+        assert all(isinstance(error, StoreUnavailable) for error in found)
+        assert len({id(error) for error in found}) == 1
+    postgres.admit(url, True)
+    assert await together(notes, adding(1), adding(2)) == [1, 2]
 
 
 async def test_two_processes_append_to_one_conversation_without_gaps(url: str) -> None:

@@ -38,6 +38,22 @@ class Postgres:
     def drop(self, url: str) -> None:
         self.run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name_of(url))))
 
+    def cut(self, url: str) -> None:
+        """Break every connection to the database."""
+        self.run(
+            sql.SQL(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
+            ).format(sql.Literal(name_of(url)))
+        )
+
+    def admit(self, url: str, admitted: bool) -> None:
+        """Whether the database takes connections; those there are stay."""
+        self.run(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+                sql.Identifier(name_of(url)), sql.Literal(admitted)
+            )
+        )
+
     def run(self, statement: sql.Composed | sql.SQL) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)

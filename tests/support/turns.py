@@ -151,7 +151,7 @@ async def on_stage(
     file: Path,
     limits: TurnLimits = CALM,
     save: Callable[[Sequence[Draft]], Awaitable[None]] | None = None,
-    show_alive: Callable[[], Awaitable[None]] | None = None,
+    show_alive: Callable[[Sequence[UUID]], Awaitable[None]] | None = None,
     **config: object,
 ) -> AsyncGenerator[Stage]:
     """A stage on the database in `file`; `config` overrides the app's configuration."""
@@ -160,8 +160,8 @@ async def on_stage(
     async def really_save(drafts: Sequence[Draft]) -> None:
         await checkpoint_messages(db, drafts, now())
 
-    async def really_beat() -> None:
-        await beat(db, OWNER, now())
+    async def really_beat(message_ids: Sequence[UUID]) -> None:
+        await beat(db, message_ids, now())
 
     try:
         app = await make_app(db)

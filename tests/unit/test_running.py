@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -25,7 +25,7 @@ async def no_save(drafts: Sequence[Draft]) -> None:
     """Keeps nothing."""
 
 
-async def no_beat() -> None:
+async def no_beat(message_ids: Sequence[UUID]) -> None:
     """Says nothing."""
 
 
@@ -88,7 +88,7 @@ async def test_a_beat_that_fails_harms_nobody(file: Path, caplog: pytest.LogCapt
     beats: list[int] = []
     done = anyio.Event()
 
-    async def beat() -> None:
+    async def beat(message_ids: Sequence[UUID]) -> None:
         beats.append(1)
         if len(beats) == 3:
             done.set()

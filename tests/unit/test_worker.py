@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -26,9 +26,10 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-async def abandon(stage: Stage) -> Message:
-    """A message of a process that is gone, opened at 0 s and last saved at 10 s."""
-    made = await open_message(stage.db, replace(opening(stage.app), owner=uuid4(), now=at(0)))
+async def abandon(stage: Stage, owner: UUID | None = None) -> Message:
+    """A message that nobody works on, opened at 0 s and last saved at 10 s."""
+    order = replace(opening(stage.app), owner=owner or uuid4(), now=at(0))
+    made = await open_message(stage.db, order)
     await checkpoint_messages(stage.db, [Draft(made.id, "half an ans", "hm")], at(10))
     return made
 
@@ -65,7 +66,11 @@ async def test_it_is_closed_once_and_what_has_ended_is_left_alone(file: Path) ->
 
 
 async def test_upkeep_never_closes_an_answer_of_its_own_process(file: Path) -> None:
-    """Even when the clock leaps: a machine that slept for hours wakes up with live answers."""
+    """Even when the clock leaps: a machine that slept for hours wakes up with live answers.
+
+    A message of this process whose turn is not alive is closed: its opening was in doubt, so the
+    question was refused, but the row had arrived.
+    """
 
     async def hangs(request: ModelRequest) -> AsyncIterator[Sequence[Delta]]:
         yield [TextDelta("one")]
@@ -74,12 +79,14 @@ async def test_upkeep_never_closes_an_answer_of_its_own_process(file: Path) -> N
     hours_later = at(40_000_000)
     async with on_stage(file, replace(CALM, checkpoint=60, beat=60)) as stage:
         stage.model.play = hangs
-        lost = await abandon(stage)
+        lost = await abandon(stage, OWNER)
         ear = Ear()
         live = await stage.ask(ear)
         await ear.spoken_to.wait()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep_up, stage.db, lambda: hours_later, SETTINGS, OWNER)
+            tasks.start_soon(
+                keep_up, stage.db, lambda: hours_later, SETTINGS, stage.running.message_ids
+            )
             with anyio.fail_after(5):
                 while (await read(stage, lost)).outcome is Outcome.RUNNING:  # noqa: ASYNC110
                     await anyio.sleep(0.01)

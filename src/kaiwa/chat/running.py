@@ -19,7 +19,7 @@ from msgspec import Struct
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.message import Draft, Message
 from kaiwa.domain.usage import Usage
-from kaiwa.errors import KaiwaError, ServiceUnavailable, TooManyRequests
+from kaiwa.errors import KaiwaError, ServiceUnavailable, StoreUnavailable, TooManyRequests
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +142,9 @@ class Running:
         self,
         limits: TurnLimits,
         save: Callable[[Sequence[Draft]], Awaitable[None]],
-        beat: Callable[[], Awaitable[None]],
+        beat: Callable[[Sequence[UUID]], Awaitable[None]],
     ) -> None:
-        """`save` keeps grown answers; `beat` says that this process still looks after its turns."""
+        """`save` keeps grown answers; `beat` says that these messages are still worked on."""
         self.limits = limits
         self.draining = False
         self._save = save
@@ -185,6 +185,10 @@ class Running:
 
     def __len__(self) -> int:
         return len(self._live)
+
+    def message_ids(self) -> list[UUID]:
+        """Of the turns whose question is on disk; no other message has anyone who works on it."""
+        return [live.message_id for live in self._live.values() if live.message_id]
 
     def admit(self, app_id: UUID, limit: int) -> None:
         """Check that one more turn of the app may start; 0 is no limit.
@@ -304,9 +308,9 @@ class Running:
             await anyio.sleep(self.limits.checkpoint)
             await _quietly(self._checkpoint)
             now = anyio.current_time()
-            if self._live and now - beat_at >= self.limits.beat:
+            if now - beat_at >= self.limits.beat and (ids := self.message_ids()):
                 beat_at = now
-                await _quietly(self._beat)
+                await _quietly(lambda ids=ids: self._beat(ids))
 
     async def _checkpoint(self) -> None:
         grown = [(live, found) for live in self._live.values() if (found := live.draft())]
@@ -319,5 +323,7 @@ class Running:
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
+    except StoreUnavailable as error:
+        logger.warning("background work has to wait: %s", error.message)
     except Exception:  # a job: its failure is logged and must not end the others
         logger.exception("background work failed")

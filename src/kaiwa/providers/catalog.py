@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import cast
 
+from msgspec import Struct
+
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError, ProviderNotInitialized
 from kaiwa.ports import ChatModel, ModelChoice
 from kaiwa.providers.http import Operator
 from kaiwa.providers.listing import Listing, ollama_address
 from kaiwa.providers.prices import find_context_size, find_price
+from kaiwa.providers.probe import can_probe, probe
 from kaiwa.providers.registry import create_model
 
 _DEFAULT_PROVIDER = "kaiwa"
@@ -25,6 +28,19 @@ _BUILT_IN = ("quoting", "scripted")
 _MILLION = Decimal("0.000001")
 
 Entry = Mapping[str, object]
+
+
+class ServerState(Struct, frozen=True):
+    """How a model server was found."""
+
+    name: str
+    kind: str
+    state: str
+    """`built in`, `reachable`, `not reachable` or `not checked`."""
+    problem: str | None
+    """Why it is not reachable."""
+    needed: bool
+    """Somebody set it up."""
 
 
 class Catalog:
@@ -44,6 +60,7 @@ class Catalog:
         Raises `OperatorError` for an entry that is no server, and for a default model without one.
         """
         self._http = http
+        self._given = {name.lower() for name in entries}
         self._entries = _entries(entries, environment)
         self._aliases = _aliases(self._entries)
         self._default_model = default_model
@@ -86,6 +103,22 @@ class Catalog:
                 raise OperatorError(f"In the setting providers.{entry}: {error}") from error
             self._servers[entry] = server
         return server
+
+    async def check_servers(self) -> list[ServerState]:
+        """Asks each server for a sign of life."""
+        return await asyncio.gather(*map(self._check_server, self._entries))
+
+    async def _check_server(self, entry: str) -> ServerState:
+        options = self._entries[entry]
+        kind = _kind(entry, options)
+        needed = entry != "ollama" or entry in self._given
+        if kind in _BUILT_IN:
+            return ServerState(entry, kind, "built in", None, needed)
+        if not can_probe(kind):
+            return ServerState(entry, kind, "not checked", None, needed)
+        problem = await probe(self._http, kind, options)
+        state = "not reachable" if problem else "reachable"
+        return ServerState(entry, kind, state, problem, needed)
 
     async def choose(self, provider: str, name: str) -> ModelChoice:
         """The model `name` of `provider`, as an app's file spells them.

@@ -62,20 +62,22 @@ def split_passages(text: str) -> list[Passage]:
 
 
 def find_passages(text: str, question: str, most: int = 3) -> list[Passage]:
-    """The best one and those nearly as good in its language, in the order of the text.
+    """The best one and those nearly as good, in the order of the text; none when none fits.
 
-    None when none fits.
+    Those in the question's language come first; others are taken only when none of them fits.
     """
     asked = set(words(question)) - _EMPTY
     telling = {word for word in asked if not _HIRAGANA.fullmatch(word)} or asked
     passages = split_passages(text)
     scores = _score([f"{p.heading} {p.lead} {p.body}" for p in passages], telling)
-    ranked = sorted(range(len(passages)), key=lambda i: -scores[i])[:most]
-    if not ranked or scores[ranked[0]] <= 0:
+    fitting = [i for i, score in enumerate(scores) if score > 0]
+    language = language_of(question)
+    fitting = [i for i in fitting if language_of(passages[i].body) == language] or fitting
+    if not fitting:
         return []
-    language = language_of(passages[ranked[0]].body)
-    good = [i for i in sorted(ranked) if scores[i] >= _NEARLY_BEST * scores[ranked[0]]]
-    return [passages[i] for i in good if language_of(passages[i].body) == language]
+    ranked = sorted(fitting, key=lambda i: -scores[i])[:most]
+    least = _NEARLY_BEST * scores[ranked[0]]
+    return [passages[i] for i in sorted(ranked) if scores[i] >= least]
 
 
 def join_passages(passages: Sequence[Passage]) -> str:

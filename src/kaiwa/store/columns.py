@@ -18,6 +18,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The aware moment in UTC, so many microseconds after the beginning of 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 class _UuidBytes(TypeDecorator[UUID]):
     """16 bytes in network order, so that comparing bytes compares ids."""
 
@@ -49,10 +59,10 @@ class _MicrosInteger(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else to_micros(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else from_micros(value)
 
 
 class _InputsText(TypeDecorator[Inputs]):

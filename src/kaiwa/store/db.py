@@ -39,3 +39,19 @@ class Database(Protocol):
 async def check_alive(db: Database) -> None:
     """Raises `StoreUnavailable` when the database does not answer."""
     await db.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+
+
+async def measure(db: Database) -> tuple[int, str | None]:
+    """The size in bytes, and SQLite's journal mode."""
+
+    def unit(connection: Connection) -> tuple[int, str | None]:
+        if connection.dialect.name == "postgresql":
+            size = "SELECT pg_database_size(current_database())"
+            return connection.scalar(text(size)) or 0, None
+        pages, length, mode = (
+            connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("page_count", "page_size", "journal_mode")
+        )
+        return pages * length, mode
+
+    return await db.read(unit)

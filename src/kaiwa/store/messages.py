@@ -124,14 +124,16 @@ async def checkpoint_messages(db: Database, drafts: Sequence[Draft], now: dateti
 
 _BEAT = (
     update(messages)
-    .where(messages.c.owner == bindparam("of_owner", type_=ID), IS_RUNNING)
+    .where(messages.c.id == bindparam("this", type_=ID), IS_RUNNING)
     .values(heartbeat_at=bindparam("moment", type_=MICROS))
 )
 
 
-async def beat(db: Database, owner: UUID, now: datetime) -> None:
-    """Say that the process `owner` still works on its running messages."""
-    await db.write(lambda conn: conn.execute(_BEAT, {"of_owner": owner, "moment": now}).rowcount)
+async def beat(db: Database, message_ids: Sequence[UUID], now: datetime) -> None:
+    """Say that these messages, where they are running, are still worked on."""
+    rows = [{"this": message_id, "moment": now} for message_id in message_ids]
+    if rows:
+        await db.write(lambda conn: conn.execute(_BEAT, rows).rowcount)
 
 
 _WORKSPACE = select(messages.c.workspace_id).where(messages.c.id == bindparam("this", type_=ID))

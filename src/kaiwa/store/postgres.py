@@ -46,7 +46,19 @@ class _Worker:
         except BaseException as error:  # not swallowed: whoever asked for the unit gets it
             if len(units) == 1:
                 return [self._run_again(units[0], error)]
-        return [result for unit in units for result in self.run_all([unit])]
+        return self._run_each(units)
+
+    def _run_each(self, units: Sequence[Unit]) -> Sequence[Result]:
+        """Each in a transaction of its own, or none where there is no connection to be had."""
+        results: list[Result] = []
+        for unit in units:
+            try:
+                self._open()
+            except DBAPIError as error:
+                away = Failed(_explain(error))
+                return [*results, *(away for _ in units[len(results) :])]
+            results += self.run_all([unit])
+        return results
 
     def close(self) -> None:
         if self._connection:
@@ -136,13 +148,35 @@ async def open_postgres(url: str, *, writers: int = 2, readers: int = 2) -> Data
     try:
         await to_thread.run_sync(_bring_up, write_engine)
     except DBAPIError as error:
-        shown = parsed.render_as_string(hide_password=True)
-        reason = str(error.orig).strip().splitlines()[0]
-        raise OperatorError(f"The database {shown} cannot be used: {reason}.") from error
+        raise _refusal(parsed, error) from error
     return _Postgres(
         [_Worker(write_engine) for _ in range(writers)],
         [_Worker(read_engine) for _ in range(readers)],
     )
+
+
+async def read_postgres_schema(url: str) -> str | None:
+    """The database's schema as it is: nothing is made or migrated.
+
+    None when it is empty. Raises `OperatorError`.
+    """
+    parsed = _parse(url)
+    engine = _engine(parsed, "REPEATABLE READ", read_only=True)
+
+    def read() -> str | None:
+        with engine.connect() as connection:
+            return _read_version(connection)
+
+    try:
+        return await to_thread.run_sync(read)
+    except DBAPIError as error:
+        raise _refusal(parsed, error) from error
+
+
+def _refusal(url: URL, error: DBAPIError) -> OperatorError:
+    shown = url.render_as_string(hide_password=True)
+    reason = str(error.orig).strip().splitlines()[0]
+    return OperatorError(f"The database {shown} cannot be used: {reason}.")
 
 
 def _parse(url: str) -> URL:

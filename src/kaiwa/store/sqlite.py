@@ -118,6 +118,26 @@ async def open_sqlite(path: Path, *, patience: float = 5.0) -> Database:
     return _Sqlite(*await to_thread.run_sync(_open_links, path, patience))
 
 
+def read_sqlite_schema(path: Path) -> str | None:
+    """The file's schema as it is: nothing is made, migrated or waited for long.
+
+    None when there is no file yet. Raises `OperatorError`.
+    """
+    try:
+        if not path.exists():
+            return None
+        raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+        try:
+            raw.execute("PRAGMA query_only = ON")
+            return _read_version(raw, path)
+        finally:
+            raw.close()
+    except OSError as error:
+        raise OperatorError(f"The database {path} cannot be read: {error.strerror}.") from error
+    except sqlite3.Error as error:
+        raise OperatorError(f"The database {path} {_describe(error)}.") from error
+
+
 def _open_links(path: Path, patience: float) -> tuple[_Link, _Link, sqlite3.Connection]:
     with ExitStack() as opened:
         try:

@@ -1,0 +1,220 @@
+"""Looks at an installation and says how it is; makes and changes nothing."""
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from anyio import to_thread
+from msgspec import Struct
+
+from kaiwa import __version__
+from kaiwa.app import make_catalog, name_folder, open_database, read_schema
+from kaiwa.errors import KaiwaError, OperatorError
+from kaiwa.plain import say
+from kaiwa.providers.catalog import ServerState
+from kaiwa.providers.http import Operator
+from kaiwa.settings import Settings
+from kaiwa.store.apps import list_apps
+from kaiwa.store.db import measure
+from kaiwa.store.keys import list_keys
+from kaiwa.store.tables import SCHEMA
+
+_MASK = "***"
+_OPEN_OPTIONS = {"kind", "base_url", "aliases", "retry_wait", "organization", "project"}
+"""Options of model servers that hold no secret."""
+
+
+class Setting(Struct, frozen=True):
+    """A value in force, its secrets masked."""
+
+    value: object
+    source: str
+
+
+class Folder(Struct, frozen=True):
+    """The data folder."""
+
+    path: str
+    exists: bool
+    free_bytes: int | None
+
+
+class DatabaseState(Struct, frozen=True, kw_only=True):
+    """The database as it was found."""
+
+    engine: str
+    reachable: bool
+    schema: str | None = None
+    up_to_date: bool = False
+    size_bytes: int | None = None
+    journal: str | None = None
+    apps: int | None = None
+    keys: int | None = None
+
+
+class Report(Struct, frozen=True):
+    """All that was found."""
+
+    version: str
+    python: str
+    settings: dict[str, Setting]
+    data: Folder
+    database: DatabaseState
+    model_servers: list[ServerState]
+    default_model: str | None
+    problems: list[str]
+    """What has to be mended."""
+
+
+async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
+    """`sources` tells where settings that are not the default stand. Raises `OperatorError`."""
+    problems: list[str] = []
+    folder = await to_thread.run_sync(_look_at, name_folder(settings), settings, problems)
+    database = await _examine_database(settings, problems)
+    servers, default_model = await _examine_servers(settings, problems)
+    shown = {
+        name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
+        for name in settings.__struct_fields__
+    }
+    python = platform.python_version()
+    return Report(__version__, python, shown, folder, database, servers, default_model, problems)
+
+
+def tell(report: Report) -> str:
+    """The report as a screen of text."""
+    return "\n".join(_lines(report))
+
+
+def _look_at(folder: Path, settings: Settings, problems: list[str]) -> Folder:
+    try:
+        exists = folder.is_dir()
+        if folder.exists() and not exists:
+            problems.append(f"The data folder {folder} is a file; name a folder.")
+        elif exists and not settings.database_url and not os.access(folder, os.W_OK | os.X_OK):
+            problems.append(f"The data folder {folder} may not be written.")
+        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+        return Folder(str(folder), exists, shutil.disk_usage(there).free)
+    except OSError as error:
+        problems.append(f"The data folder {folder} cannot be read: {error.strerror}.")
+        return Folder(str(folder), False, None)
+
+
+async def _examine_database(settings: Settings, problems: list[str]) -> DatabaseState:
+    engine = "PostgreSQL" if settings.database_url else "SQLite"
+    try:
+        schema = await read_schema(settings)
+        if schema != SCHEMA:  # to open it would make or migrate it
+            return DatabaseState(engine=engine, reachable=True, schema=schema)
+        db = await open_database(settings)
+        try:
+            size, journal = await measure(db)
+            apps, keys = await list_apps(db), await list_keys(db, None)
+        finally:
+            await db.close()
+    except (OperatorError, KaiwaError) as error:
+        problems.append(say(error))
+        return DatabaseState(engine=engine, reachable=False)
+    return DatabaseState(
+        engine=engine,
+        reachable=True,
+        schema=schema,
+        up_to_date=True,
+        size_bytes=size,
+        journal=journal,
+        apps=len(apps),
+        keys=sum(key.revoked_at is None for key in keys),
+    )
+
+
+async def _examine_servers(
+    settings: Settings, problems: list[str]
+) -> tuple[list[ServerState], str | None]:
+    http = Operator(settings.connect_timeout)
+    try:
+        catalog = make_catalog(settings, http)
+        await catalog.open_servers()
+        states = await catalog.check_servers()
+        default_model = await catalog.default_name()
+    except OperatorError as error:
+        problems.append(say(error))
+        return [], None
+    finally:
+        await http.close()
+    problems += [
+        f"The model server {state.name} cannot be used: {state.problem}."
+        for state in states
+        if state.needed and state.problem
+    ]
+    return states, default_model
+
+
+def _masked(name: str, value: object) -> object:
+    if name == "database_url":
+        return _masked_url(str(value))
+    if name == "providers":
+        servers = cast("Mapping[str, Mapping[str, object]]", value)
+        return {
+            server: {option: _shown(option, given) for option, given in options.items()}
+            for server, options in servers.items()
+        }
+    return msgspec.to_builtins(value)
+
+
+def _shown(option: str, given: object) -> object:
+    if option not in _OPEN_OPTIONS:
+        return _MASK
+    return _masked_url(given) if isinstance(given, str) else given
+
+
+def _masked_url(text: str) -> str:
+    text = re.sub(r"(://[^:@/]*:).*@", rf"\1{_MASK}@", text)
+    return re.sub(r"(password=)[^&]*", rf"\1{_MASK}", text, flags=re.IGNORECASE)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"Kaiwa {report.version}, Python {report.python}"
+    yield "\nSettings"
+    width = max(map(len, report.settings))
+    for name, setting in report.settings.items():
+        text = setting.value
+        shown = text if isinstance(text, str) else msgspec.json.encode(text).decode()
+        yield f"  {name:<{width}}  {shown or 'none'}  ({setting.source})"
+    state = "" if report.data.exists else ", not there yet"
+    yield f"\nData folder {report.data.path}{state}; {_size(report.data.free_bytes)} free"
+    yield _database_line(report.database)
+    yield "\nModel servers"
+    for server in report.model_servers:
+        yield f"  {server.name}: {server.problem or server.state}"
+    yield f"  default model: {report.default_model or 'unknown'}"
+    yield ""
+    yield from (f"Problem: {problem}" for problem in report.problems)
+    if not report.problems:
+        yield "Nothing needs mending."
+
+
+def _database_line(found: DatabaseState) -> str:
+    start = f"Database {found.engine}"
+    if not found.reachable:
+        return f"{start}: cannot be used"
+    if found.schema is None:
+        return f"{start}: not there yet; the first start makes it"
+    if not found.up_to_date:
+        return f"{start}: schema {found.schema}; the next start or kaiwa migrate brings it up"
+    journal = f", journal {found.journal}" if found.journal else ""
+    return (
+        f"{start}: reachable, schema {found.schema} is current, {_size(found.size_bytes)}{journal};"
+        f" {found.apps} apps, {found.keys} working keys"
+    )
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "unknown"
+    if count < 1_000_000_000:
+        return f"{count / 1_000_000:.1f} MB"
+    return f"{count / 1_000_000_000:.1f} GB"

@@ -1,0 +1,152 @@
+"""What `kaiwa doctor` finds, and that it leaves everything as it was."""
+
+import json
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tests.e2e.process import Done, call, make_key, run, serving
+from tests.e2e.test_cli import sentence_of
+from tests.support.apps import app_file
+
+SECRET = "sk-very-secret"
+
+
+@contextmanager
+def model_server(status: int) -> Generator[str]:
+    """Answers every GET with `status`; 401 also to those without the key."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            keyed = SECRET in str(self.headers)
+            self.send_response(status if keyed and self.path == "/v1/models" else 401)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def report_of(done: Done) -> dict[str, Any]:
+    found = json.loads(done.stdout)
+    assert done.returncode == (1 if found["problems"] else 0)
+    assert done.stderr == ""
+    return found
+
+
+def test_nothing_is_made_where_nothing_is_yet(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Database SQLite: not there yet" in done.stdout
+    assert done.stdout.endswith("Nothing needs mending.\n")
+    assert [*tmp_path.iterdir()] == []
+    found = report_of(call(tmp_path, "doctor", "--json"))
+    assert found["data"]["exists"] is False
+    assert found["default_model"] == "quoting/quoting"
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_running_installation_is_counted(tmp_path: Path) -> None:
+    make_key(tmp_path, app_file(name="Guide"))
+    with serving(tmp_path):
+        found = report_of(call(tmp_path, "doctor", "--json"))
+        assert "1 apps, 1 working keys" in call(tmp_path, "doctor").stdout
+    assert found["problems"] == []
+    database = found["database"]
+    assert (database["apps"], database["keys"], database["journal"]) == (1, 1, "wal")
+    assert database["up_to_date"]
+    assert database["size_bytes"] > 0
+
+
+def test_postgresql_is_examined(tmp_path: Path, url: str) -> None:
+    found = report_of(call(tmp_path, "doctor", "--json", KAIWA_DATABASE_URL=url))
+    assert (found["database"]["engine"], found["database"]["up_to_date"]) == ("PostgreSQL", True)
+    assert found["database"]["size_bytes"] > 0
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path) -> None:
+    (tmp_path / "kaiwa.toml").write_text("port = 1234\nhost = 'a'\n")
+    variables = {
+        "KAIWA_HOST": "b",
+        "KAIWA_DATABASE_URL": f"postgresql://me:{SECRET}@127.0.0.1:9/kaiwa",
+        "KAIWA_PROVIDERS_VLLM_KIND": "openai",
+        "KAIWA_PROVIDERS_VLLM_API_KEY": SECRET,
+        "KAIWA_PROVIDERS_VLLM_BASE_URL": "http://127.0.0.1:9/v1",
+        "OPENAI_API_KEY": SECRET,
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    }
+    done = call(tmp_path, "--data", "mine", "doctor", "--json", **variables)
+    found = report_of(done)
+    settings = found["settings"]
+    told = {name: (one["value"], one["source"]) for name, one in settings.items()}
+    assert told["port"] == (1234, "kaiwa.toml")
+    assert told["host"] == ("b", "KAIWA_HOST")
+    assert told["data"] == ("mine", "the command line")
+    assert told["log_level"] == ("info", "default")
+    assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
+    assert len(found["problems"]) == 3  # the database, vllm, openai
+    plain = call(tmp_path, "--data", "mine", "doctor", **variables)
+    assert plain.returncode == 1
+    assert SECRET not in done.stdout + plain.stdout + plain.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(200, "reachable"), (404, "reachable"), (403, "not reachable"), (500, "not reachable")],
+)
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_a_model_server_is_asked(tmp_path: Path, kind: str, status: int, state: str) -> None:
+    with model_server(status) as url:
+        variables = {
+            "KAIWA_PROVIDERS_MINE_KIND": kind,
+            "KAIWA_PROVIDERS_MINE_API_KEY": SECRET,
+            "KAIWA_PROVIDERS_MINE_BASE_URL": url,
+        }
+        found = report_of(call(tmp_path, "doctor", "--json", **variables))
+    [mine] = [one for one in found["model_servers"] if one["name"] == "mine"]
+    assert mine["state"] == state
+    assert len(found["problems"]) == (state != "reachable")
+    if mine["problem"]:
+        assert f"HTTP {status}" in mine["problem"]
+
+
+def test_an_older_schema_is_told_and_left(tmp_path: Path) -> None:
+    assert call(tmp_path, "migrate").returncode == 0
+    file = tmp_path / "data" / "kaiwa.db"
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '0000'")
+    done = call(tmp_path, "doctor")
+    assert done.returncode == 0
+    assert "schema 0000; the next start or kaiwa migrate brings it up" in done.stdout
+    with closing(sqlite3.connect(file)) as db:
+        assert [*db.execute("SELECT version_num FROM alembic_version")] == [("0000",)]
+
+
+def test_what_is_broken_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "kaiwa.db").write_text("Dear reader, " * 100)
+    [problem] = report_of(call(tmp_path, "doctor", "--json"))["problems"]
+    assert "is not a database" in problem
+    (tmp_path / "letter").write_text("")
+    problems = report_of(call(tmp_path, "--data", "letter", "doctor", "--json"))["problems"]
+    assert "is a file" in problems[0]
+    wrong = report_of(call(tmp_path, "doctor", "--json", KAIWA_DEFAULT_MODEL="nobody/x"))
+    assert any("default_model" in problem for problem in wrong["problems"])
+    assert "KAIWA_PORT" in sentence_of(call(tmp_path, "doctor", KAIWA_PORT="x"))
