@@ -6,6 +6,7 @@ import socket
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from yarl import URL
 
@@ -44,6 +45,18 @@ def ask_and_never_read(client: Client) -> socket.socket:
     return caller
 
 
+async def ask_and_wait_until_kept(client: Client, mode: str) -> asyncio.StreamWriter:
+    """A client that has sent its question, and could leave without losing it: it is on disk."""
+    url, request = post(client, mode)
+    assert url.host
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(request)
+    with anyio.fail_after(10):
+        while not (await client.get("/conversations")).body["data"]:
+            await anyio.sleep(0.005)
+    return writer
+
+
 @pytest.mark.parametrize("count", range(len(WORDS) + 2))
 async def test_leaving_after_any_frame_loses_nothing(server: TestServer, count: int) -> None:
     client = await server.client(SPEAKS)
@@ -60,12 +73,8 @@ async def test_leaving_after_any_frame_loses_nothing(server: TestServer, count: 
 async def test_leaving_before_the_first_byte_loses_nothing(
     server: TestServer, mode: str, abruptly: bool
 ) -> None:
-    client = await server.client(SPEAKS)
-    url, request = post(client, mode)
-    assert url.host
-    _, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(request)
-    await writer.drain()
+    client = await server.client(app_file({"silence": 0.2}, says(*WORDS)))
+    writer = await ask_and_wait_until_kept(client, mode)
     if abruptly:
         writer.transport.abort()
     writer.close()
@@ -79,13 +88,7 @@ async def test_a_blocking_client_that_leaves_stops_an_answer_where_the_app_says_
     client = await server.client(
         app_file(says("one"), {"hang": True}, kaiwa={"leaving": "stop"}),
     )
-    url, request = post(client, "blocking")
-    assert url.host
-    _, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(request)
-    for _ in range(500):
-        if (await client.get("/conversations")).body["data"]:
-            break
+    writer = await ask_and_wait_until_kept(client, "blocking")
     writer.close()
     [message] = await settled(client)
     assert message["outcome"] == "stopped"
