@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
@@ -23,7 +23,6 @@ from kaiwa.api.site import ApiSettings, Site
 from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.chat.turn import Context
 from kaiwa.domain.app import AppConfig
-from kaiwa.domain.message import Draft
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
 from kaiwa.ports import Kit
@@ -132,13 +131,9 @@ class House:
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
 
-        async def save(drafts: Sequence[Draft]) -> None:
-            await checkpoint_messages(db, drafts, now())
-
-        async def show_alive(message_ids: Sequence[UUID]) -> None:
-            await beat(db, message_ids, now())
-
-        running = Running(_turn_limits(settings), save, show_alive)
+        running = Running(
+            _turn_limits(settings), partial(checkpoint_messages, db), partial(beat, db)
+        )
         upkeep = await self._open.enter_async_context(anyio.create_task_group())
         self._open.callback(upkeep.cancel_scope.cancel)
         upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings), running.message_ids)
@@ -194,6 +189,7 @@ def _turn_limits(settings: Settings) -> TurnLimits:
         first_token=settings.first_token_timeout,
         between_tokens=settings.token_timeout,
         turn=settings.turn_timeout,
+        alive=settings.turns_at_once,
         waiting=settings.waiting_questions,
         wait=settings.waiting_timeout,
         checkpoint=settings.checkpoint_interval,

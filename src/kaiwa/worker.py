@@ -34,7 +34,7 @@ async def keep_up(
 
     async def close() -> None:
         # Our own first: the clock may have leapt, or the machine slept, while they were answered.
-        await beat(db, live(), clock())
+        await beat(db, live())
         await close_what_is_abandoned(db, clock, settings)
 
     async def purge() -> None:
@@ -49,10 +49,9 @@ async def keep_up(
 
 async def close_what_is_abandoned(db: Database, clock: Clock, settings: UpkeepSettings) -> None:
     """Close running answers whose process has not been heard of for a while; their text stays."""
-    now = clock()
-    before = now - timedelta(seconds=settings.abandoned_after)
+    silence = timedelta(seconds=settings.abandoned_after)
     error = Interrupted()
-    if count := await close_abandoned(db, before, error.code, error.message, now):
+    if count := await close_abandoned(db, silence, error.code, error.message, clock()):
         logger.warning("closed %d answers that were cut off by a crash", count)
 
 

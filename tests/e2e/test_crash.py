@@ -25,8 +25,8 @@ LONG = numbered(1000)
 SHORT = numbered(12)
 TALKERS = 12
 ABANDONED_AFTER = 1
-CHECKPOINT = 0.5
-SLACK = 0.5
+CHECKPOINT = 0.4
+SLACK = 0.6
 """What a checkpoint may take on a machine that is busy with tests."""
 
 

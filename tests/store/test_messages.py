@@ -1,11 +1,14 @@
 """Messages: opened, kept while they grow, closed, paged, read as history."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
 from uuid import UUID
 
+import anyio
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,12 +35,14 @@ from kaiwa.store.messages import (
     open_message,
     read_history,
 )
+from kaiwa.store.postgres import open_postgres
 from kaiwa.store.tables import end_users, messages, rounds
 from tests.store.sample import (
     ROUND,
     at,
     begin,
     closing,
+    fall_silent,
     finish,
     go_on,
     make_app,
@@ -133,19 +138,19 @@ async def test_a_refused_question_leaves_nothing(db: Database, app: App) -> None
 
 async def test_checkpoints_keep_how_far_answers_have_come(db: Database, app: App) -> None:
     grown = [await begin(db, app) for _ in range(3)]
-    await checkpoint_messages(db, [Draft(m.id, f"so far {m.id}", "hm") for m in grown], tick())
+    await checkpoint_messages(db, [Draft(m.id, f"so far {m.id}", "hm") for m in grown])
     for message in grown:
         found = await get(db, app, message)
         assert (found.answer, found.reasoning) == (f"so far {message.id}", "hm")
         assert found.outcome is Outcome.RUNNING
-    await checkpoint_messages(db, [], tick())
+    await checkpoint_messages(db, [])
     assert (await get(db, app, grown[0])).answer == f"so far {grown[0].id}"
 
 
 async def test_a_late_checkpoint_does_not_touch_a_closed_answer(db: Database, app: App) -> None:
     message = await begin(db, app)
     await finish(db, message, "the whole answer")
-    await checkpoint_messages(db, [Draft(message.id, "the wh", "")], tick())
+    await checkpoint_messages(db, [Draft(message.id, "the wh", "")])
     assert (await get(db, app, message)).answer == "the whole answer"
 
 
@@ -201,29 +206,48 @@ async def test_closing_an_erased_message_does_nothing(db: Database, app: App) ->
     assert await find_message(db, app.id, "ann", message.id) is None
 
 
+SILENCE = timedelta(seconds=30)
+
+
 async def test_only_what_nobody_works_on_is_abandoned(db: Database, app: App) -> None:
-    silent = await begin(db, app, now=at(0))
-    await checkpoint_messages(db, [Draft(silent.id, "I was say", "")], at(1))
-    finished = await begin(db, app, now=at(0))
+    silent, finished, saved, alive, young = [await begin(db, app) for _ in range(5)]
+    await checkpoint_messages(db, [Draft(silent.id, "I was say", "")])
     await finish(db, finished)
-    young = await begin(db, app, now=at(10))
-    elsewhere = await open_message(db, replace(opening(app), owner=UUID(int=8), now=at(0)))
-    await beat(db, [elsewhere.id, finished.id], at(10))
-    assert await close_abandoned(db, at(10), "code", "why", at(11)) == 1
-    assert await close_abandoned(db, at(10), "code", "why", at(12)) == 0
+    for message in (silent, finished, saved, alive):
+        await fall_silent(db, message, 31)
+    await fall_silent(db, young, 25)
+    await checkpoint_messages(db, [Draft(saved.id, "so", "")])
+    await beat(db, [alive.id, finished.id])
+    await beat(db, [])
+    assert await close_abandoned(db, SILENCE, "code", "why", at(11)) == 1
+    assert await close_abandoned(db, SILENCE, "code", "why", at(12)) == 0
     found = await get(db, app, silent)
     assert (found.outcome, found.answer) == (Outcome.INTERRUPTED, "I was say")
     assert (found.error_code, found.error) == ("code", "why")
-    outcomes = [(await get(db, app, m)).outcome for m in (finished, young, elsewhere)]
-    assert outcomes == [Outcome.NORMAL, Outcome.RUNNING, Outcome.RUNNING]
-    await beat(db, [young.id, silent.id], at(90))
-    await beat(db, [], at(90))
-    assert await close_abandoned(db, at(90), "code", "why", at(90)) == 1  # not the young one
+    outcomes = [(await get(db, app, m)).outcome for m in (finished, saved, alive, young)]
+    assert outcomes == [Outcome.NORMAL, *[Outcome.RUNNING] * 3]
+
+
+async def test_what_is_being_closed_is_left_alone_and_not_waited_for(url: str) -> None:
+    """Two transactions that each hold what the other wants would wait for the server's verdict."""
+    db = await open_postgres(url)
+    app = await make_app(db)
+    closed, open_ = await begin(db, app), await begin(db, app)
+    with psycopg.connect(url) as closer:
+        closer.execute("UPDATE messages SET answer = 'whole' WHERE id = %s", [closed.id])
+        with anyio.fail_after(10):
+            await checkpoint_messages(db, [Draft(m.id, "hal", "") for m in (closed, open_)])
+            await beat(db, [closed.id, open_.id])
+        closer.commit()
+    assert (await get(db, app, closed)).answer == "whole"
+    assert (await get(db, app, open_)).answer == "hal"
+    await db.close()
 
 
 async def test_its_own_process_has_the_last_word_on_an_answer(db: Database, app: App) -> None:
-    message = await begin(db, app, now=at(0))
-    await close_abandoned(db, at(10), "code", "why", at(11))
+    message = await begin(db, app)
+    await fall_silent(db, message, 31)
+    assert await close_abandoned(db, SILENCE, "code", "why", at(11)) == 1
     await finish(db, message, "all of it")
     found = await get(db, app, message)
     assert (found.outcome, found.answer, found.error) == (Outcome.NORMAL, "all of it", None)
@@ -316,7 +340,7 @@ async def test_history_holds_what_was_answered(db: Database, app: App) -> None:
     ):
         await finish(db, await go_on(db, app, where, query=f"{answer}?"), answer, outcome)
     running = await go_on(db, app, where)
-    await checkpoint_messages(db, [Draft(running.id, "not yet", "")], tick())
+    await checkpoint_messages(db, [Draft(running.id, "not yet", "")])
     await finish(db, await begin(db, app), "elsewhere")
     found = await read_history(db, where, 10, lambda _: True)
     assert [each.answer for each in found] == ["one", "two", "three", "four"]

@@ -1,6 +1,7 @@
 """What a turn or a page asks is answered from indexes, however many rows there are."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -78,10 +79,10 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Databa
     first = await begin(seen, app)
     second = await go_on(seen, app, first.conversation_id)
     where = first.conversation_id
-    await checkpoint_messages(seen, [Draft(second.id, "so", "")], tick())
-    await beat(seen, [second.id], tick())
+    await checkpoint_messages(seen, [Draft(second.id, "so", "")])
+    await beat(seen, [second.id])
     await finish(seen, second)
-    await close_abandoned(seen, at(0), "code", "why", at(0))
+    await close_abandoned(seen, timedelta(0), "code", "why", at(0))
     await find_caller(seen, b"")
     await get_config(seen, app.id, app.config_id)
     await list_messages(seen, app.id, "ann", where, first_id=second.id, limit=5)

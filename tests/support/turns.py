@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -157,15 +158,13 @@ async def on_stage(
     """A stage on the database in `file`; `config` overrides the app's configuration."""
     db = FlakyDatabase(await open_sqlite(file))
 
-    async def really_save(drafts: Sequence[Draft]) -> None:
-        await checkpoint_messages(db, drafts, now())
-
-    async def really_beat(message_ids: Sequence[UUID]) -> None:
-        await beat(db, message_ids, now())
-
     try:
         app = await make_app(db)
-        async with Running(limits, save or really_save, show_alive or really_beat) as running:
+        async with Running(
+            limits,
+            save or partial(checkpoint_messages, db),
+            show_alive or partial(beat, db),
+        ) as running:
             stage = Stage(db, app, running)
             stage.config = replace(stage.config, **config)
             yield stage

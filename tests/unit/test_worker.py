@@ -1,9 +1,7 @@
 """Answers whose process is gone are closed with their text; those of a living one never."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -14,23 +12,19 @@ from kaiwa.domain.message import Draft, Message, Outcome
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.store.messages import checkpoint_messages, find_message, open_message
 from kaiwa.worker import UpkeepSettings, close_what_is_abandoned, keep_up
-from tests.store.sample import OWNER, START, opening
-from tests.support.turns import CALM, Ear, Stage, ended, on_stage
+from tests.store.sample import fall_silent, opening
+from tests.support.turns import CALM, Ear, Stage, ended, now, on_stage
 
 pytestmark = pytest.mark.anyio
 
 SETTINGS = UpkeepSettings(abandoned_after=30)
 
 
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-async def abandon(stage: Stage, owner: UUID | None = None) -> Message:
-    """A message that nobody works on, opened at 0 s and last saved at 10 s."""
-    order = replace(opening(stage.app), owner=owner or uuid4(), now=at(0))
-    made = await open_message(stage.db, order)
-    await checkpoint_messages(stage.db, [Draft(made.id, "half an ans", "hm")], at(10))
+async def abandon(stage: Stage, seconds: float) -> Message:
+    """A message that nobody has worked on for so long."""
+    made = await open_message(stage.db, opening(stage.app))
+    await checkpoint_messages(stage.db, [Draft(made.id, "half an ans", "hm")])
+    await fall_silent(stage.db, made, seconds)
     return made
 
 
@@ -40,13 +34,13 @@ async def read(stage: Stage, message: Message) -> Message:
     return found
 
 
-@pytest.mark.parametrize(("seconds", "closed"), [(39, False), (41, True)])
+@pytest.mark.parametrize(("seconds", "closed"), [(25, False), (31, True)])
 async def test_an_abandoned_answer_is_closed_with_its_text(
     file: Path, seconds: float, closed: bool
 ) -> None:
     async with on_stage(file) as stage:
-        message = await abandon(stage)
-        await close_what_is_abandoned(stage.db, lambda: at(seconds), SETTINGS)
+        message = await abandon(stage, seconds)
+        await close_what_is_abandoned(stage.db, now, SETTINGS)
         found = await read(stage, message)
         assert found.answer == "half an ans"
         assert found.outcome is (Outcome.INTERRUPTED if closed else Outcome.RUNNING)
@@ -57,10 +51,12 @@ async def test_an_abandoned_answer_is_closed_with_its_text(
 
 async def test_it_is_closed_once_and_what_has_ended_is_left_alone(file: Path) -> None:
     async with on_stage(file) as stage:
-        message = await abandon(stage)
+        message = await abandon(stage, 31)
         live = await ended(await stage.ask(Ear()))
-        for seconds in (41, 10_000):
-            await close_what_is_abandoned(stage.db, lambda s=seconds: at(s), SETTINGS)
+        assert live.message
+        await fall_silent(stage.db, live.message, 10_000)
+        for _ in range(2):
+            await close_what_is_abandoned(stage.db, now, SETTINGS)
         assert (await read(stage, message)).outcome is Outcome.INTERRUPTED
         assert (await stage.stored(live)).outcome is Outcome.NORMAL
 
@@ -76,17 +72,16 @@ async def test_upkeep_never_closes_an_answer_of_its_own_process(file: Path) -> N
         yield [TextDelta("one")]
         await anyio.sleep_forever()
 
-    hours_later = at(40_000_000)
+    hours = 40_000_000
     async with on_stage(file, replace(CALM, checkpoint=60, beat=60)) as stage:
         stage.model.play = hangs
-        lost = await abandon(stage, OWNER)
+        lost = await abandon(stage, hours)
         ear = Ear()
         live = await stage.ask(ear)
         await ear.spoken_to.wait()
+        await fall_silent(stage.db, await stage.stored(live), hours)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(
-                keep_up, stage.db, lambda: hours_later, SETTINGS, stage.running.message_ids
-            )
+            tasks.start_soon(keep_up, stage.db, now, SETTINGS, stage.running.message_ids)
             with anyio.fail_after(5):
                 while (await read(stage, lost)).outcome is Outcome.RUNNING:  # noqa: ASYNC110
                     await anyio.sleep(0.01)

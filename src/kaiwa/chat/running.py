@@ -43,12 +43,14 @@ class TurnLimits(Struct, frozen=True):
     first_token: float = 180
     between_tokens: float = 60
     turn: float = 1200
+    alive: int = 0
+    """How many turns may be alive, those that wait among them; 0 is no limit."""
     waiting: int = 8
     """How many questions may wait for their turn in one conversation."""
     wait: float = 60
     close: float = 60
     """How long a database that cannot be written keeps the end of a turn waiting."""
-    checkpoint: float = 0.5
+    checkpoint: float = 0.4
     beat: float = 5
 
 
@@ -193,10 +195,16 @@ class Running:
     def admit(self, app_id: UUID, limit: int) -> None:
         """Check that one more turn of the app may start; 0 is no limit.
 
-        Raises `ServiceUnavailable` while shutting down, `TooManyRequests` over the limit.
+        Raises `ServiceUnavailable` while shutting down, `TooManyRequests` over this limit or the
+        process's own.
         """
         if self.draining:
             raise ServiceUnavailable(retry_after=5)
+        if self.limits.alive and len(self._live) >= self.limits.alive:
+            raise TooManyRequests(
+                "The server is answering as many questions as it can. Please try again later.",
+                retry_after=5,
+            )
         if limit and sum(live.app_id == app_id for live in self._live.values()) >= limit:
             raise TooManyRequests(
                 "Too many requests. Please try again later. The current maximum concurrent "
@@ -303,11 +311,12 @@ class Running:
                 live.check_time(now, self.limits)
 
     async def _keep(self) -> None:
-        beat_at = anyio.current_time()
+        beat_at = now = anyio.current_time()
         while True:
-            await anyio.sleep(self.limits.checkpoint)
-            await _quietly(self._checkpoint)
+            # From start to start: the time a write takes does not lengthen what a crash costs.
+            await anyio.sleep_until(max(now + self.limits.checkpoint, anyio.current_time()))
             now = anyio.current_time()
+            await _quietly(self._checkpoint)
             if now - beat_at >= self.limits.beat and (ids := self.message_ids()):
                 beat_at = now
                 await _quietly(lambda ids=ids: self._beat(ids))

@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Numeric, Text, Uuid
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from kaiwa.domain.message import Inputs, Outcome
@@ -101,3 +103,20 @@ INPUTS = _InputsText()
 
 OUTCOME = _OutcomeText()
 """An `Outcome` by its value."""
+
+
+class database_time(FunctionElement[int]):
+    """The engine's own clock in microseconds since 1970, for what several machines compare."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(database_time, "sqlite")
+def _by_sqlite(element: object, compiler: object, **options: object) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+
+
+@compiles(database_time, "postgresql")
+def _by_postgresql(element: object, compiler: object, **options: object) -> str:
+    return "CAST(extract(epoch FROM now()) * 1000000 AS BIGINT)"

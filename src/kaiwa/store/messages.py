@@ -1,15 +1,25 @@
 """Messages: opened, kept while they grow, closed; found, paged, and read as history."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from kaiwa.domain.message import Closing, Draft, Exchange, Message, Opening, Outcome, Page
 from kaiwa.errors import NotFound
-from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME
+from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
 from kaiwa.store.conversations import find_within
 from kaiwa.store.db import Database
 from kaiwa.store.rows import (
@@ -31,7 +41,7 @@ _THIS = messages.c.conversation_id == bindparam("this", type_=ID)
 _USER = select(OF_USER.label("id"))
 _ADD_USER = insert(end_users)
 _ADD_CONVERSATION = insert(conversations)
-_ADD = insert(messages)
+_ADD = insert(messages).values(heartbeat_at=database_time())
 _TOUCH = (
     update(conversations)
     .where(THEIR_LIVE, conversations.c.id == bindparam("this", type_=ID))
@@ -104,34 +114,36 @@ def _touch(conn: Connection, opening: Opening) -> UUID:
     return conn.execute(_USER, scope).scalar_one()
 
 
+# A row that another transaction holds is being closed: waiting for it, while holding others, could
+# end in a deadlock, and it needs neither words nor a heartbeat any more.
+_FREE = (
+    select(messages.c.id)
+    .where(messages.c.id == bindparam("this", type_=ID), IS_RUNNING)
+    .with_for_update(key_share=True, skip_locked=True)
+    .scalar_subquery()
+)
 _SAID: dict[str, Any] = {"answer": bindparam("new_answer"), "reasoning": bindparam("new_reasoning")}
 _CHECKPOINT = (
-    update(messages)
-    .where(messages.c.id == bindparam("this", type_=ID), IS_RUNNING)
-    .values(**_SAID, heartbeat_at=bindparam("moment", type_=MICROS))
+    update(messages).where(messages.c.id == _FREE).values(**_SAID, heartbeat_at=database_time())
 )
 
 
-async def checkpoint_messages(db: Database, drafts: Sequence[Draft], now: datetime) -> None:
+async def checkpoint_messages(db: Database, drafts: Sequence[Draft]) -> None:
     """Keep how far answers have come; those that have ended stay as they are."""
     rows = [
-        {"this": d.message_id, "new_answer": d.answer, "new_reasoning": d.reasoning, "moment": now}
-        for d in drafts
+        {"this": draft.message_id, "new_answer": draft.answer, "new_reasoning": draft.reasoning}
+        for draft in drafts
     ]
     if rows:  # given no rows, Core would run the statement once without values
         await db.write(lambda conn: conn.execute(_CHECKPOINT, rows).rowcount)
 
 
-_BEAT = (
-    update(messages)
-    .where(messages.c.id == bindparam("this", type_=ID), IS_RUNNING)
-    .values(heartbeat_at=bindparam("moment", type_=MICROS))
-)
+_BEAT = update(messages).where(messages.c.id == _FREE).values(heartbeat_at=database_time())
 
 
-async def beat(db: Database, message_ids: Sequence[UUID], now: datetime) -> None:
+async def beat(db: Database, message_ids: Sequence[UUID]) -> None:
     """Say that these messages, where they are running, are still worked on."""
-    rows = [{"this": message_id, "moment": now} for message_id in message_ids]
+    rows = [{"this": message_id} for message_id in message_ids]
     if rows:
         await db.write(lambda conn: conn.execute(_BEAT, rows).rowcount)
 
@@ -183,17 +195,21 @@ def _close(conn: Connection, closing: Closing) -> None:
 
 _ABANDON = (
     update(messages)
-    .where(messages.c.heartbeat_at < bindparam("before", type_=MICROS), IS_RUNNING)
+    .where(
+        type_coerce(messages.c.heartbeat_at, BigInteger)
+        < database_time() - bindparam("silence", type_=BigInteger),
+        IS_RUNNING,
+    )
     .values(**_ENDED)
 )
 
 
 async def close_abandoned(
-    db: Database, before: datetime, error_code: str, error: str, now: datetime
+    db: Database, silence: timedelta, error_code: str, error: str, now: datetime
 ) -> int:
-    """End as `interrupted`, text kept, what has had no heartbeat since `before`; how many."""
+    """End as `interrupted`, text kept, what has had no heartbeat for so long; how many."""
     bound = {
-        "before": before,
+        "silence": silence // timedelta(microseconds=1),
         "new_outcome": Outcome.INTERRUPTED,
         "new_code": error_code,
         "new_error": error,

@@ -88,7 +88,6 @@ def message_row(message: Message, opening: Opening, user_id: UUID) -> dict[str, 
         "config_id": opening.config_id,
         "key_id": opening.key_id,
         "owner": opening.owner,
-        "heartbeat_at": opening.now,
     }
 
 
