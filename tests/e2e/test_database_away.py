@@ -3,120 +3,14 @@
 KAIWA_TORTURE=N takes it away N/10 times instead of once.
 """
 
-import random
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import anyio
 import pytest
-from aiohttp import ClientSession
-from anyio import to_thread
 
-from tests.e2e.process import Process, make_key, serving
-from tests.e2e.torture import Kept, Tally, rounds
-from tests.e2e.traffic import Heard, listen, numbered, stored
-from tests.support.apps import app_file, says
-from tests.support.client import Client
+from tests.e2e.outage import SETTLED, Fault, Outage, live_through_many
+from tests.e2e.process import Process
+from tests.e2e.torture import Tally
 from tests.support.postgres import Postgres
-
-LONG = numbered(400)
-SHORT = numbered(60)
-LISTENERS = 10
-BETWEEN = 0.05
-"""Seconds between the questions of others."""
-AWAY = 1.5
-ABANDONED_AFTER = 1
-"""Shorter than the outage: nobody's heart could beat, and nobody may be given up."""
-SETTLED = 0.5
-"""When, after its return, the database is there for every question."""
-
-
-@dataclass
-class Outage:
-    """What was heard before, while and after the database was away."""
-
-    live: list[tuple[str, Heard]] = field(default_factory=list[tuple[str, Heard]])
-    """Streams that spoke when it went."""
-    asked: list[tuple[float, Heard]] = field(default_factory=list[tuple[float, Heard]])
-    """What others asked all the time, and when."""
-    left_at: float = 0
-    back_at: float = 0
-    readyz: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
-
-
-async def live_through(
-    process: Process, keys: tuple[str, str], postgres: Postgres, url: str
-) -> Outage:
-    found = Outage()
-
-    async def speak(session: ClientSession, number: int) -> None:
-        key = keys[number % 2]
-        heard = Heard(f"listener {number}")
-        found.live.append((key, heard))
-        await listen(Client(session, f"{process.url}/v1", key, heard.user), "count", heard)
-
-    async def ask_on(session: ClientSession) -> None:
-        async with anyio.create_task_group() as asking:
-            while not found.back_at or time.monotonic() < found.back_at + 2 * SETTLED:
-                heard = Heard(f"asker {len(found.asked)}")
-                found.asked.append((time.monotonic(), heard))
-                client = Client(session, f"{process.url}/v1", keys[1], heard.user)
-                asking.start_soon(listen, client, "count", heard)
-                await anyio.sleep(BETWEEN)
-
-    async def look(session: ClientSession) -> None:
-        while not found.back_at or time.monotonic() < found.back_at + 2 * SETTLED:
-            at = time.monotonic()
-            async with session.get(f"{process.url}/readyz") as response:
-                found.readyz.append((at, response.status))
-            await anyio.sleep(0.1)
-
-    async with ClientSession() as session, anyio.create_task_group() as tasks:
-        for number in range(LISTENERS):
-            tasks.start_soon(speak, session, number)
-        tasks.start_soon(look, session)
-        tasks.start_soon(ask_on, session)
-        with anyio.fail_after(15):
-            while not all(heard.pieces for _, heard in found.live):  # noqa: ASYNC110
-                await anyio.sleep(0.02)
-        await anyio.sleep(random.uniform(0, 0.3))
-        await to_thread.run_sync(postgres.admit, url, False)
-        await to_thread.run_sync(postgres.cut, url)
-        found.left_at = time.monotonic()
-        await anyio.sleep(AWAY)
-        await to_thread.run_sync(postgres.admit, url, True)
-        found.back_at = time.monotonic()
-    return found
-
-
-async def check(process: Process, keys: tuple[str, str], found: Outage, tally: Tally) -> None:
-    async with ClientSession() as session:
-        for key, heard in found.live:
-            assert (heard.status, heard.ends, heard.broken) == (200, ["message_end"], False)
-            assert heard.text == (SHORT if key == keys[1] else LONG)
-            await check_kept(Client(session, f"{process.url}/v1", key, heard.user), heard, tally)
-        for at, heard in found.asked:
-            if heard.status == 503:
-                assert found.left_at - SETTLED < at < found.back_at + SETTLED
-                assert int(heard.retry_after) > 0
-                continue
-            assert (heard.status, heard.broken) == (200, False)
-            # What is asked just before its return may be answered just after.
-            assert not found.left_at < at < found.back_at - SETTLED
-            # One that was kept just before may have found no history to be read.
-            assert heard.ends == ["message_end"] or at < found.left_at
-            await check_kept(
-                Client(session, f"{process.url}/v1", keys[1], heard.user), heard, tally
-            )
-
-
-async def check_kept(client: Client, heard: Heard, tally: Tally) -> None:
-    message = await stored(client, heard)
-    assert message["answer"] == heard.text
-    assert message["outcome"] == ("normal" if heard.ends == ["message_end"] else "error")
-    tally.answers += 1
-    tally.cut += heard.ends != ["message_end"]
 
 
 def check_readyz(found: Outage) -> None:
@@ -125,29 +19,15 @@ def check_readyz(found: Outage) -> None:
     assert found.readyz[-1][1] == 200
 
 
-def check_rows(kept: Kept) -> None:
-    """No row is left running; one that nobody was told of is closed as interrupted."""
-    deadline = time.monotonic() + ABANDONED_AFTER + 5
-    while "running" in (outcomes := kept.outcomes()):
-        assert time.monotonic() < deadline, outcomes
-        time.sleep(0.1)
-    kept.check()
-
-
 def test_a_database_that_is_away_for_a_moment_takes_no_answer_with_it(
     tmp_path: Path, url: str, postgres: Postgres, request: pytest.FixtureRequest
 ) -> None:
-    apps = (app_file(says(text=text, pace=0.01)) for text in (LONG, SHORT))
-    long, short = (make_key(tmp_path, app, url) for app in apps)
+    def strike(_: Process) -> None:
+        postgres.admit(url, False)
+        postgres.cut(url)
+
     tally = Tally("database away, PostgreSQL")
-    with serving(tmp_path, database_url=url, abandoned_after=ABANDONED_AFTER) as process:
-        for _ in range(rounds(1, share=10)):
-            found = anyio.run(live_through, process, (long, short), postgres, url)
-            check_readyz(found)
-            assert sum(heard.status == 503 for _, heard in found.asked) > 5
-            check_rows(Kept(tmp_path, url))
-            anyio.run(check, process, (long, short), found, tally)
-            tally.strikes += 1
-        assert process.stop() == 0
-        assert "Traceback" not in process.stderr()
+    fault = Fault(strike, lambda _: postgres.admit(url, True))
+    for found in live_through_many(tmp_path, url, fault, tally):
+        check_readyz(found)
     tally.report(request)

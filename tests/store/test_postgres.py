@@ -10,7 +10,7 @@ import anyio.lowlevel
 import psycopg
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, InternalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from kaiwa.errors import OperatorError, StoreUnavailable
 from kaiwa.store.db import Database
@@ -75,8 +75,9 @@ async def test_a_failing_unit_harms_nobody_in_its_batch(notes: Database) -> None
 
 
 async def test_a_reader_cannot_write_and_stands_on_one_snapshot(notes: Database) -> None:
-    with pytest.raises(InternalError, match="read-only"):
+    with pytest.raises(StoreUnavailable) as caught:
         await notes.read(adding(1))
+    assert "read-only" in str(caught.value.__cause__)
     seen = threading.Event()
     written = threading.Event()
 
@@ -109,6 +110,32 @@ async def test_connections_that_were_cut_are_made_anew_and_nobody_notices(
         postgres.cut(url)
         assert await notes.read(all_notes) == list(range(n + 1))
         postgres.cut(url)
+
+
+async def test_a_server_that_was_a_standby_for_a_moment_is_written_again(
+    notes: Database, postgres: Postgres, url: str
+) -> None:
+    postgres.demote(url, True)
+    postgres.cut(url)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await notes.write(adding(1))
+    assert await notes.read(all_notes) == []
+    postgres.demote(url, False)
+    await notes.write(adding(1))
+    assert await notes.read(all_notes) == [1]
+
+
+@pytest.mark.parametrize("state", ["53100", "53200", "53300", "58030", "57P03"])
+async def test_a_server_in_need_is_unavailable(notes: Database, state: str) -> None:
+    """No room on its disk, no memory, no connection, no working disk, still starting."""
+
+    def unit(conn: Connection) -> None:
+        conn.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"))
+
+    with pytest.raises(StoreUnavailable):
+        await notes.write(unit)
+    await notes.write(adding(1))
 
 
 async def test_a_connection_cut_within_a_unit_runs_it_again(

@@ -54,6 +54,13 @@ class Postgres:
             )
         )
 
+    def demote(self, url: str, demoted: bool) -> None:
+        """Whether connections made from now on find a standby, which takes no writes."""
+        change = "SET default_transaction_read_only = on" if demoted else "RESET ALL"
+        self.run(
+            sql.SQL("ALTER DATABASE {} {}").format(sql.Identifier(name_of(url)), sql.SQL(change))
+        )
+
     def run(self, statement: sql.Composed | sql.SQL) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)

@@ -28,6 +28,9 @@ _CONNECT_SECONDS = 5
 _MIGRATION_LOCK = 0x6B616977  # "kaiw"
 # Conflicts with another transaction: the unit is not at fault and may run again.
 _CONFLICTS = {"40001", "40P01", "23505"}
+# The server is at fault, and another connection may reach one that is not: a standby takes no
+# writes, and a server that was one for a moment tells those who are connected so for ever.
+_UNFIT = {"25006"}
 
 
 class _Worker:
@@ -71,13 +74,13 @@ class _Worker:
         transaction = connection.begin()
         try:
             results = [Done(unit(connection)) for unit in units]
-        except BaseException:
-            self._abandon(connection)
+        except BaseException as error:
+            self._abandon(connection, error)
             raise
         try:
             transaction.commit()
         except DBAPIError as error:
-            self._abandon(connection)
+            self._abandon(connection, error)
             if error.connection_invalidated:
                 raise _Doubtful(_explain(error)) from error
             raise
@@ -100,13 +103,13 @@ class _Worker:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _abandon(self, connection: Connection) -> None:
+    def _abandon(self, connection: Connection, error: BaseException) -> None:
         try:
             connection.rollback()
         except DBAPIError:
             self.close()
         else:
-            if connection.invalidated:
+            if connection.invalidated or _state(error) in _UNFIT:
                 self.close()
 
 
@@ -234,20 +237,23 @@ def _read_version(connection: Connection) -> str | None:
 def _may_run_again(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or _state(error) in _CONFLICTS
+    return error.connection_invalidated or _state(error) in _CONFLICTS | _UNFIT
 
 
-def _state(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
+def _state(error: BaseException) -> str:
+    original = error.orig if isinstance(error, DBAPIError) else None
+    return str(getattr(original, "sqlstate", None) or "")
 
 
 def _explain(error: BaseException) -> BaseException:
     """What the server or the way to it does to us; mistakes of a unit pass through."""
-    if not isinstance(error, OperationalError) and not (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    ):
+    if not isinstance(error, DBAPIError) or isinstance(error, IntegrityError):
         return error
-    if isinstance(error, IntegrityError):
+    if not (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or _state(error) in _UNFIT
+    ):
         return error
     unavailable = StoreUnavailable()
     unavailable.__cause__ = error
