@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 from uuid_utils.compat import uuid7
 
 from kaiwa.errors import OperatorError
@@ -22,7 +22,7 @@ from kaiwa.store.feedback import set_rating
 from kaiwa.store.keys import create_key
 from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
-from kaiwa.store.tables import metadata
+from kaiwa.store.tables import messages, metadata
 from tests.store.sample import START, begin, finish, go_on, make_app, tick
 
 pytestmark = pytest.mark.anyio
@@ -304,3 +304,17 @@ async def test_a_backup_is_of_one_moment(
     target = await other("sqlite")
     for file in files:
         await restore(target, file, force=True)
+
+
+async def test_what_the_engine_cannot_hold_is_refused_whole(
+    sqlite: Database, other: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """We never write a NUL; a hand in the file might have."""
+    await fill(sqlite)
+    await sqlite.write(lambda conn: conn.execute(update(messages).values(answer="a\0b")).close())
+    await back_up(sqlite, tmp_path / "kept", "0", START)
+    target = await other("postgres")
+    before = await target.read(everything)
+    with pytest.raises(OperatorError, match=r"does not fit into the database.*nothing was changed"):
+        await restore(target, tmp_path / "kept")
+    assert await target.read(everything) == before
