@@ -19,8 +19,7 @@ test: .venv/installed-dev ## Install and run every test
 TIMES ?= 100
 
 torture: .venv/installed-dev ## Kill and cut off servers under load, TIMES over: docs/reliability.md
-	KAIWA_TORTURE=$(TIMES) $(RUN)/pytest -n 2 -k "killed or sigterm_ends or takes_no_answer" \
-		tests/e2e/test_crash.py tests/e2e/test_sigterm.py tests/e2e/test_database_away.py
+	KAIWA_TORTURE=$(TIMES) $(RUN)/pytest -n 2 -m torture tests/e2e
 
 check: .venv/installed-dev ## Linters, types, import contracts
 	$(RUN)/ruff check .

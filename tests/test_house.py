@@ -45,7 +45,7 @@ KEPT_CATCHES = {
     "api/sse.py": {"_finish"},
     "store/lane.py": {"_answer"},
     "store/postgres.py": {"run_all", "_run_again"},
-    "store/sqlite.py": {"_run_writes", "_run_read"},
+    "store/sqlite.py": {"run_writes", "_run_read"},
 }
 """Where `except BaseException` need not raise again: it is handed to whoever waits for it."""
 

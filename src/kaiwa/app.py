@@ -2,6 +2,8 @@
 
 import logging
 import os
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +20,7 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from kaiwa.api import faults, openapi, routes
+from kaiwa.api.guesses import Guesses
 from kaiwa.api.headers import StampResponses
 from kaiwa.api.site import ApiSettings, Site
 from kaiwa.chat.running import Running, TurnLimits
@@ -25,7 +28,7 @@ from kaiwa.chat.turn import Context
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
-from kaiwa.ports import Kit
+from kaiwa.ports import Clock, Kit
 from kaiwa.providers.catalog import Catalog, price_per_million
 from kaiwa.providers.http import Operator
 from kaiwa.settings import PriceSetting, Settings
@@ -76,15 +79,19 @@ def name_folder(settings: Settings) -> Path:
         raise OperatorError(f"The data folder {settings.data!r} cannot be: {error}.") from error
 
 
-async def open_database(settings: Settings) -> Database:
-    """The database of this installation, at the newest schema. Raises `OperatorError`."""
+async def open_database(settings: Settings, *, patience: float | None = None) -> Database:
+    """The database of this installation, at the newest schema; a unit may take `patience` seconds.
+
+    Raises `OperatorError`.
+    """
     if settings.database_url:
         return await open_postgres(
             settings.database_url,
             writers=settings.database_writers,
             readers=settings.database_readers,
+            patience=patience,
         )
-    return await open_sqlite(data_folder(settings) / _FILE)
+    return await open_sqlite(data_folder(settings) / _FILE, patience=patience)
 
 
 async def read_schema(settings: Settings) -> str | None:
@@ -110,8 +117,16 @@ class House:
     context: Context
     catalog: Catalog
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        timer: Callable[[], float] = time.monotonic,
+        clock: Clock = now,
+    ) -> None:
+        """`timer` in seconds, never running back; `clock` may leap."""
         self.settings = settings
+        self.clock = clock
+        self.timer = timer
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> "House":
@@ -124,7 +139,7 @@ class House:
 
     async def _enter(self) -> None:
         settings = self.settings
-        db = await open_database(settings)
+        db = await open_database(settings, patience=settings.database_timeout)
         self._open.push_async_callback(db.close)
         http = Operator(settings.connect_timeout)
         self._open.push_async_callback(http.close)
@@ -136,9 +151,9 @@ class House:
         )
         upkeep = await self._open.enter_async_context(anyio.create_task_group())
         self._open.callback(upkeep.cancel_scope.cancel)
-        upkeep.start_soon(keep_up, db, now, _upkeep_settings(settings), running.message_ids)
+        upkeep.start_soon(keep_up, db, self.clock, _upkeep_settings(settings), running.message_ids)
         await self._open.enter_async_context(running)
-        self.context = Context(db, now, new_id, new_id(), running, self.kit_for)
+        self.context = Context(db, self.clock, new_id, new_id(), running, self.kit_for)
 
     async def __aexit__(
         self,
@@ -160,6 +175,7 @@ class House:
 def build(house: House) -> ASGIApp:
     """The ASGI app of an open house."""
     settings = house.settings
+    guesses = Guesses(settings.failed_keys, settings.failed_keys_window, house.timer)
     app = Litestar(
         route_handlers=[*routes.handlers(), openapi.handler(), *pages.handlers()],
         exception_handlers=faults.handlers(),
@@ -171,7 +187,7 @@ def build(house: House) -> ASGIApp:
         ),
         openapi_config=None,
         request_max_body_size=settings.body_limit,
-        state=State({"site": Site(house.context, _api_settings(settings))}),
+        state=State({"site": Site(house.context, _api_settings(settings), guesses)}),
         logging_config=None,
     )
     return StampResponses(app)

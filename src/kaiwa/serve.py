@@ -16,12 +16,15 @@ from pathlib import Path
 import anyio
 import uvicorn
 
+from kaiwa.api.connection import Connection
 from kaiwa.app import House, build
 from kaiwa.chat.running import Running
 from kaiwa.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
+_UNSENT_BYTES = 1 << 14
+"""What the system may hold for a client that does not read; else it would be megabytes."""
 _CLOSE_SECONDS = 3
 _LAST_WORDS_SECONDS = 2
 """How long clients may take to hear the end of answers that were cut."""
@@ -94,8 +97,9 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=2048)
-        # Inherited by every connection; asyncio sets it only where the protocol is named.
+        # Inherited by every connection; asyncio sets the first only where the protocol is named.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         return listener
     except socket.gaierror as error:
         raise OperatorError(f"Cannot listen on {host}: there is no such address.") from error
@@ -112,7 +116,7 @@ async def serve(
     """Serve until a signal comes, then stop in order."""
     config = uvicorn.Config(
         build(house),
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

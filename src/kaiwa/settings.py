@@ -24,6 +24,7 @@ _BOUNDS = {
     "port": (0, 65535),
     "waiting_questions": (0, 1e6),
     "body_limit": (1, 1e9),
+    "failed_keys": (1, 1e9),
 }
 _TYPES = {
     "int": "a whole number",
@@ -54,6 +55,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """PostgreSQL connections that write."""
     database_readers: int = 2
     """PostgreSQL connections that read."""
+    database_timeout: float = 20
+    """What the database may take for one thing; whoever waits for it is then refused."""
     host: str = "127.0.0.1"
     """The address to serve on."""
     port: int = 8000
@@ -72,11 +75,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Between two words of the model."""
     turn_timeout: float = 1200
     """A whole turn; then it ends as if stopped."""
+    turns_at_once: int = 2000
+    """How many questions the server works on, those that wait among them; 0 is no limit."""
     waiting_questions: int = 8
     """How many questions may wait for their turn in one conversation."""
     waiting_timeout: float = 60
     """How long a question waits for the answer before it."""
-    checkpoint_interval: float = 0.5
+    checkpoint_interval: float = 0.4
     """Between two savings of growing answers."""
     abandoned_after: float = 30
     """A running answer that no process has looked after for so long is closed as interrupted."""
@@ -90,6 +95,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """When a deleted conversation is removed from the disk."""
     body_limit: int = 15_000_000
     """The largest request."""
+    failed_keys: int = 30
+    """Wrong API keys from one address, after which it has to wait."""
+    failed_keys_window: float = 60
+    """How long wrong API keys are counted, and how long an address has to wait at most."""
     providers: dict[str, dict[str, object]] = {}
     """Model servers by name: `kind`, and the options of that kind."""
     prices: dict[str, PriceSetting] = {}

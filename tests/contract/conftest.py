@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from kaiwa.settings import PriceSetting
+from tests.support.attacks import Fortress, fortress
 from tests.support.postgres import Postgres
 from tests.support.server import DATABASES, TestServer, serving
 
@@ -59,4 +61,22 @@ async def server(
         default_model="scripted/side",
         prices={"scripted/script": PriceSetting("0.5", "1.5", "EUR")},
     ) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _never_blocks(request: pytest.FixtureRequest) -> Generator[None]:
+    """What blocks the event loop fails the test; a server that starts may still read files."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("server")
+    with blockbuster_ctx("kaiwa"):
+        yield
+
+
+@pytest.fixture(scope="module")
+async def fort(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fortress]:
+    """To be attacked: a server with a secret, whose other users must not notice."""
+    async with fortress(tmp_path_factory.mktemp("fort")) as found:
         yield found

@@ -1,12 +1,19 @@
-"""How many answers an app may give at once, and that every place is given back."""
+"""How many answers an app, and a server, may give at once; every place is given back."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
+from sqlalchemy import Table, func, select
 
+from kaiwa.store import tables
 from tests.support.apps import app_file, fails, says
-from tests.support.client import Client
-from tests.support.server import TestServer
+from tests.support.client import Client, Reply
+from tests.support.model_server import Behaviour, Exchange, speak
+from tests.support.networked import networked_app, serving_models
+from tests.support.server import TestServer, serving
 from tests.support.talking import scripted_app, settled, stop, take
 
 pytestmark = pytest.mark.anyio
@@ -116,3 +123,97 @@ async def test_a_refused_request_takes_no_place(
         reply = await client.post("/chat-messages", **body)
         assert reply.status in (400, 404)
     await check_free(client)
+
+
+def holds_back(answer: Behaviour, release: asyncio.Event) -> Behaviour:
+    """The answer, once the test says so."""
+
+    async def play(exchange: Exchange) -> None:
+        await release.wait()
+        await answer(exchange)
+
+    return play
+
+
+async def count_rows(server: TestServer) -> dict[str, int]:
+    async def count(table: Table) -> int:
+        counting = select(func.count()).select_from(table)
+        return await server.house.context.db.read(lambda c: c.execute(counting).scalar_one())
+
+    of = (tables.messages, tables.conversations, tables.end_users)
+    return {table.name: await count(table) for table in of}
+
+
+async def test_of_ten_times_what_the_server_takes_all_beyond_it_are_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    release = asyncio.Event()
+    async with (
+        serving_models(tmp_path, turns_at_once=20) as (server, models),
+        ClientSession(connector=TCPConnector(limit=0)) as session,
+    ):
+        models.play(holds_back(speak("Hello world"), release))
+        found = await server.client(networked_app())
+        refused: list[Reply] = []
+
+        async def ask(number: int) -> Reply:
+            client = Client(session, found.base, found.key, f"user {number}")
+            mode = "blocking" if number % 2 else "streaming"
+            reply = await client.ask("Hello", response_mode=mode)
+            if reply.status != 200:
+                refused.append(reply)
+                if len(refused) == 180:
+                    release.set()
+            return reply
+
+        async with asyncio.timeout(60):
+            replies = await asyncio.gather(*(ask(number) for number in range(200)))
+        for reply in refused:
+            assert (reply.status, reply.body["code"]) == (429, "too_many_requests")
+            assert int(reply.headers["Retry-After"]) >= 1
+        assert len(refused) == 180
+        await models.wait_asked(20)
+        assert len(models.requests) == 20
+        for reply in replies:
+            if reply.status == 200:
+                blocking = isinstance(reply.body, dict)
+                assert blocking or reply.body.count(b'"message_end"') == 1
+        kept = dict.fromkeys(("messages", "conversations", "end_users"), 20)
+        assert await count_rows(server) == kept
+        assert len(server.house.context.running) == 0
+        await check_free(found)
+
+
+@pytest.mark.parametrize("mode", ["streaming", "blocking"])
+async def test_a_question_that_waits_for_its_turn_has_a_place_too(
+    tmp_path: Path, mode: str
+) -> None:
+    async with serving(tmp_path, turns_at_once=3, default_model="quoting/quoting") as server:
+        client = await server.client(
+            scripted_app({"when": "hang", "steps": [says("one"), {"hang": True}]})
+        )
+        other = await server.client(app_file(says("free")))
+        conversation_id = (await client.ask("begin")).body["conversation_id"]
+        within: dict[str, Any] = {"conversation_id": conversation_id}
+        async with (
+            client.streaming("hang", **within) as running,
+            client.streaming("wait", **within) as waiting,
+            client.as_user("eve").streaming("hang") as last,
+        ):
+            [frame] = await take(running, 1)
+            [last_frame] = await take(last, 1)
+            for one, body in ((other, {}), (client, within)):
+                reply = await one.ask("Hello", response_mode=mode, **body)
+                assert (reply.status, reply.body["code"]) == (429, "too_many_requests")
+                assert int(reply.headers["Retry-After"]) >= 1
+            await stop(client, frame)
+            assert (await waiting.rest())[-1].event == "message_end"
+            await check_free(other)
+            await stop(client.as_user("eve"), last_frame)
+        messages = await settled(client, conversation_id)
+        assert [message["query"] for message in messages] == ["begin", "hang", "wait"]
+
+
+async def test_a_limit_of_zero_is_none(tmp_path: Path) -> None:
+    async with serving(tmp_path, turns_at_once=0, default_model="quoting/quoting") as server:
+        await check_free(await server.client(app_file(says("free"))))

@@ -193,7 +193,7 @@ async def test_a_provider_that_vanished_gives_way_to_the_current_one(tmp_path: P
         return app_file(name="Pinned", model=model)
 
     two: dict[str, Any] = {name: {"kind": "scripted"} for name in ("going", "staying")}
-    settings = {"default_model": "quoting/quoting"}
+    settings: dict[str, Any] = {"default_model": "quoting/quoting"}
     async with serving(tmp_path, providers=two, **settings) as server:
         key = await server.make_key(await server.make_app(app("going")))
         conversation_id = await talk(server.client_of(key), "Hello")

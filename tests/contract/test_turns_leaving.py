@@ -69,6 +69,19 @@ async def test_leaving_after_any_frame_loses_nothing(server: TestServer, count: 
     assert (message["outcome"], message["status"]) == ("normal", "normal")
 
 
+@pytest.mark.parametrize("count", [1, 7, 100, 400, 600, 900])
+async def test_leaving_after_reading_byte_by_byte_loses_nothing(
+    server: TestServer, count: int
+) -> None:
+    client = await server.client(SPEAKS)
+    with closing(ask_and_never_read(client)) as caller:
+        caller.setblocking(False)
+        for _ in range(count):
+            assert await asyncio.get_running_loop().sock_recv(caller, 1)
+    [message] = await settled(client)
+    assert (message["answer"], message["outcome"]) == ("".join(WORDS), "normal")
+
+
 @pytest.mark.parametrize("mode", ["streaming", "blocking"])
 @pytest.mark.parametrize("abruptly", [False, True])
 async def test_leaving_before_the_first_byte_loses_nothing(
@@ -114,7 +127,7 @@ async def test_a_client_that_never_reads_holds_the_model_back_and_not_its_words_
         with closing(ask_and_never_read(client)):
             [message] = await settled(client)
         assert message["outcome"] == "stopped"
-        assert len(message["answer"]) < 8_000_000
+        assert len(message["answer"]) < 1_000_000  # with the system's usual buffers over two
         other = await server.client(SPEAKS)
         assert (await other.ask("Hello")).body["answer"] == "".join(WORDS)
 

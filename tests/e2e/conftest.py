@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.torture import COUNTED, TORTURE
 
-HEAD = ("suite", "strikes", "answers", "cut", "tail s", "lost")
+HEAD = ("suite", "strikes", "answers", "cut", "tail s", "MB more", "lost")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -26,6 +26,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             found: dict[str, Any] | None = dict(report.user_properties).get(COUNTED)
             if report.when == "call" and found:
                 numbers = (str(found[name]) for name in ("strikes", "answers", "cut"))
-                lines.append((found["suite"], *numbers, f"{found['tail']:.2f}", lost))
+                figures = (f"{found['tail']:.2f}", f"{found['grown']:.0f}")
+                lines.append((found["suite"], *numbers, *figures, lost))
     for name, *numbers in lines:
         terminalreporter.write_line(f"{name:<28}" + "".join(f"{text:>10}" for text in numbers))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import anyio
 from aiohttp import ClientSession
-from anyio import to_thread
 
 from tests.e2e.process import Process, make_key, serving
 from tests.e2e.torture import Kept, Tally, rounds
@@ -84,13 +83,15 @@ async def live_through(process: Process, keys: tuple[str, str], fault: Fault) ->
         tasks.start_soon(look, session)
         tasks.start_soon(ask_on, session)
         with anyio.fail_after(15):
-            while not all(heard.pieces for _, heard in found.live):  # noqa: ASYNC110
+            while sum(bool(heard.pieces) for _, heard in found.live) < LISTENERS:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
         await anyio.sleep(random.uniform(0, 0.3))
-        await to_thread.run_sync(fault.strike, process)
+        fault.strike(process)
         found.left_at = time.monotonic()
-        await anyio.sleep(AWAY)
-        await to_thread.run_sync(fault.mend, process)
+        try:
+            await anyio.sleep(AWAY)
+        finally:
+            fault.mend(process)
         found.back_at = time.monotonic()
     return found
 
@@ -133,12 +134,14 @@ def check_rows(kept: Kept) -> None:
     kept.check()
 
 
-def live_through_many(folder: Path, url: str, fault: Fault, tally: Tally) -> list[Outage]:
+def live_through_many(
+    folder: Path, url: str, fault: Fault, tally: Tally, **settings: object
+) -> list[Outage]:
     """Strike once, or N/10 times with KAIWA_TORTURE=N; nothing is lost, no row left running."""
     apps = (app_file(says(text=text, pace=0.01)) for text in (LONG, SHORT))
     long, short = (make_key(folder, app, url) for app in apps)
     outages: list[Outage] = []
-    settings = {"database_url": url, "abandoned_after": ABANDONED_AFTER, "log_level": "error"}
+    settings |= {"database_url": url, "abandoned_after": ABANDONED_AFTER, "log_level": "error"}
     with serving(folder, **settings) as process:
         for _ in range(rounds(1, share=10)):
             found = anyio.run(live_through, process, (long, short), fault)

@@ -109,6 +109,12 @@ class Process:
     def stderr(self) -> str:
         return (self.folder / "stderr").read_text()
 
+    def memory(self) -> float:
+        """What it has in memory, in MB; 0 where the system does not say."""
+        status = Path(f"/proc/{self.popen.pid}/status")
+        found = re.search(r"VmRSS:\s*(\d+) kB", status.read_text() if status.exists() else "")
+        return int(found[1]) / 1024 if found else 0
+
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
 

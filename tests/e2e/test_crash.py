@@ -109,6 +109,7 @@ def wait_until_none_runs(kept: Kept) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.torture
 def test_a_killed_server_has_kept_what_was_said(
     tmp_path: Path, database_url: str, request: pytest.FixtureRequest
 ) -> None:

@@ -1,8 +1,9 @@
-"""R2: a database that is away for a moment takes no answer with it; what is new is told to wait.
+"""R2: a database that is away, or hangs, for a moment takes no answer with it.
 
-KAIWA_TORTURE=N takes it away N/10 times instead of once.
+KAIWA_TORTURE=N strikes N/10 times instead of once.
 """
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def check_readyz(found: Outage) -> None:
     assert found.readyz[-1][1] == 200
 
 
+@pytest.mark.torture
 def test_a_database_that_is_away_for_a_moment_takes_no_answer_with_it(
     tmp_path: Path, url: str, postgres: Postgres, request: pytest.FixtureRequest
 ) -> None:
@@ -29,5 +31,19 @@ def test_a_database_that_is_away_for_a_moment_takes_no_answer_with_it(
     tally = Tally("database away, PostgreSQL")
     fault = Fault(strike, lambda _: postgres.admit(url, True))
     for found in live_through_many(tmp_path, url, fault, tally):
+        check_readyz(found)
+    tally.report(request)
+
+
+@pytest.mark.torture
+def test_a_database_that_hangs_for_a_moment_takes_no_answer_with_it(
+    tmp_path: Path, url: str, postgres: Postgres, request: pytest.FixtureRequest
+) -> None:
+    tally = Tally("database hangs, PostgreSQL")
+    fault = Fault(
+        lambda _: postgres.signal(url, signal.SIGSTOP),
+        lambda _: postgres.signal(url, signal.SIGCONT),
+    )
+    for found in live_through_many(tmp_path, url, fault, tally, database_timeout=0.3):
         check_readyz(found)
     tally.report(request)

@@ -17,6 +17,7 @@ PAGE = 4096
 """Nothing can be added to SQLite's log within so many bytes."""
 
 
+@pytest.mark.torture
 def test_a_disk_without_room_takes_no_answer_with_it(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -33,6 +34,7 @@ def test_a_disk_without_room_takes_no_answer_with_it(
     tally.report(request)
 
 
+@pytest.mark.torture
 def test_a_server_that_takes_no_writes_takes_no_answer_with_it(
     tmp_path: Path, url: str, postgres: Postgres, request: pytest.FixtureRequest
 ) -> None:

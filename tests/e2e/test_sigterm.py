@@ -1,6 +1,6 @@
 """R8: a server that is told to end refuses what is new, ends what is live, and keeps all of it.
 
-KAIWA_TORTURE=N tells it N/10 times on each engine instead of once.
+KAIWA_TORTURE=N tells it N/10 times on each engine instead of once, with 200 streams instead of 50.
 """
 
 import signal
@@ -11,16 +11,16 @@ from pathlib import Path
 
 import anyio
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 import kaiwa
 from tests.e2e.process import Process, make_key, serving, starting
-from tests.e2e.torture import Kept, Tally, rounds
+from tests.e2e.torture import TORTURE, Kept, Tally, rounds
 from tests.e2e.traffic import Heard, listen, numbered, stored
 from tests.support.apps import app_file, says
 from tests.support.client import Client
 
-STREAMS = 50
+STREAMS = 200 if TORTURE else 50
 DRAIN = 2.5
 AFTERWARDS = 4
 """Seconds that the end itself may take, beyond the drain."""
@@ -58,7 +58,10 @@ async def until(reached: Callable[[], object], seconds: float = 15) -> None:
 async def listen_to_the_end(process: Process, keys: list[str]) -> Listeners:
     """Send SIGTERM to a server that speaks on all streams."""
     listeners = Listeners(process.url, keys)
-    async with ClientSession() as session, anyio.create_task_group() as tasks:
+    async with (
+        ClientSession(connector=TCPConnector(limit=0)) as session,
+        anyio.create_task_group() as tasks,
+    ):
         for number in range(STREAMS):
             tasks.start_soon(listeners.listen, session, number)
         await until(listeners.all_hear)
@@ -94,6 +97,7 @@ def check_ends(listeners: Listeners, brief: str, endless: str, tally: Tally) -> 
     tally.cut += ends[brief, "error"] + ends[endless, "error"]
 
 
+@pytest.mark.torture
 def test_sigterm_ends_every_stream_and_loses_nothing(
     tmp_path: Path, database_url: str, request: pytest.FixtureRequest
 ) -> None:

@@ -33,6 +33,7 @@ async def kill_one(victim: Process, other: Process, key: str, tally: Tally) -> N
         def client_of(process: Process, heard: Heard) -> Client:
             return Client(session, f"{process.url}/v1", key, heard.user)
 
+        killed_at = 0.0
         lost, whole = ([Heard(f"{tally.answers} {n}") for n in range(LISTENERS)] for _ in range(2))
         async with anyio.create_task_group() as tasks:
             for process, those in ((victim, lost), (other, whole)):
@@ -69,6 +70,7 @@ async def closed(client: Client, heard: Heard) -> dict[str, Any]:
     return message
 
 
+@pytest.mark.torture
 def test_the_answers_of_a_killed_server_are_closed_by_the_other(
     tmp_path: Path, url: str, request: pytest.FixtureRequest
 ) -> None:

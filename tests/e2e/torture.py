@@ -32,6 +32,8 @@ class Tally:
     """Answers that were struck in their midst."""
     tail: float = 0
     """The seconds of speech before a strike that were not kept, at most."""
+    grown: float = 0
+    """The MB of memory that the server had gained by the end."""
 
     def report(self, request: pytest.FixtureRequest) -> None:
         """Have it in the table at the end of the run."""

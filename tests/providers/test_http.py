@@ -149,3 +149,12 @@ async def test_it_can_be_closed_unused_and_twice(server: ModelServer) -> None:
     answer.close()
     await http.close()
     await http.close()
+
+
+@pytest.mark.anyio
+async def test_a_body_of_megabytes_is_sent(http: Operator) -> None:
+    body = json.dumps({"text": "0123456789" * 300_000}).encode()
+    async with ModelServer() as server:
+        answer = await http.post(f"{server.openai_url}/chat/completions", {}, body)
+        answer.close()
+        assert server.requests[0].body == json.loads(body)

@@ -44,7 +44,7 @@ def write_sql(path: Path, *statements: str) -> None:
 async def refusal(path: Path) -> str:
     """What the operator is told; one sentence that names the file."""
     with pytest.raises(OperatorError) as caught:
-        await open_sqlite(path, patience=0.05)
+        await open_sqlite(path, lock_patience=0.05)
     sentence = str(caught.value)
     assert str(path) in sentence
     assert re.fullmatch(r"[A-Z][^\n]*\.", sentence)

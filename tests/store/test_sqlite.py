@@ -234,7 +234,7 @@ async def test_a_write_waits_for_another_program(notes: Database, file: Path) ->
 
 
 async def test_a_lock_held_too_long_is_an_outage_that_ends(file: Path) -> None:
-    db = await open_sqlite(file, patience=0.05)
+    db = await open_sqlite(file, lock_patience=0.05)
     with held(file), pytest.raises(StoreUnavailable) as caught:
         await db.write(lambda _: None)
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)

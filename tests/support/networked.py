@@ -15,7 +15,7 @@ WIRES = ("openai", "anthropic")
 
 @asynccontextmanager
 async def serving_models(
-    folder: Path, **settings: object
+    folder: Path, **settings: Any
 ) -> AsyncGenerator[tuple[TestServer, ModelServer]]:
     """The providers `openai` and `anthropic`, each with a key, at one model server."""
     async with ModelServer() as models:

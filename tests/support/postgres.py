@@ -7,6 +7,7 @@ import importlib
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -53,6 +54,14 @@ class Postgres:
                 sql.Identifier(name_of(url)), sql.Literal(admitted)
             )
         )
+
+    def signal(self, url: str, number: signal.Signals) -> None:
+        """Send it to the processes that serve the database's connections."""
+        query = "SELECT pid FROM pg_stat_activity WHERE datname = %s"
+        with psycopg.connect(self.url()) as connection:
+            pids = connection.execute(query, [name_of(url)]).fetchall()
+        for (pid,) in pids:
+            os.kill(pid, number)
 
     def demote(self, url: str, demoted: bool) -> None:
         """Whether connections made from now on find a standby, which takes no writes."""

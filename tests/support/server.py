@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -12,9 +13,11 @@ import uvicorn
 from aiohttp import ClientSession
 from msgspec import structs
 
+from kaiwa.api.connection import Connection
 from kaiwa.app import House, build, new_id, now
 from kaiwa.domain.app import App
 from kaiwa.domain.dsl import read_dsl
+from kaiwa.ports import Clock
 from kaiwa.serve import Server, open_socket
 from kaiwa.settings import Settings
 from kaiwa.store.apps import apply_app
@@ -71,19 +74,31 @@ class TestServer:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: object) -> AsyncGenerator[TestServer]:
+async def serving(
+    folder: Path,
+    *,
+    timer: Callable[[], float] = time.monotonic,
+    clock: Clock = now,
+    **settings: object,
+) -> AsyncGenerator[TestServer]:
     """Serve until the block ends; `settings` override the defaults."""
     url = DATABASES.url_for(folder)
     found = structs.replace(Settings(data=str(folder), database_url=url), **settings)
     with closing(open_socket("127.0.0.1", 0)) as listener:
-        async with House(found) as house, _listening(house, listener) as server:
+        async with House(found, timer, clock) as house, _listening(house, listener) as server:
             yield server
 
 
 @asynccontextmanager
 async def _listening(house: House, listener: socket) -> AsyncGenerator[TestServer]:
     config = uvicorn.Config(
-        build(house), lifespan="off", log_config=None, access_log=False, ws="none"
+        build(house),
+        http=Connection,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
     )
     listening = anyio.Event()
     server = Server(config, listening.set)

@@ -178,3 +178,11 @@ def test_what_is_held_at_the_end_is_said():
     assert answer.feed([TextDelta(" <th")]) == []
     assert answer.finish() == [TurnText(" <th")]
     assert answer.text == " <th"
+
+
+@pytest.mark.parametrize("text", ["<", "<think>", "<think></think>", "word"])
+def test_an_answer_has_begun_with_the_first_thing_said_also_when_it_is_held_back(text: str) -> None:
+    answer = Answer("hide")
+    assert not answer.begun
+    answer.feed([TextDelta(text)])
+    assert answer.begun

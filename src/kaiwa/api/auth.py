@@ -2,7 +2,7 @@
 
 import hashlib
 
-from kaiwa.api.site import ApiRequest
+from kaiwa.api.site import ApiRequest, site_of
 from kaiwa.domain.app import Caller
 from kaiwa.errors import Forbidden, NotChatApp, Unauthorized
 from kaiwa.store.db import Database
@@ -14,12 +14,20 @@ CHAT_MODES = ("chat", "agent-chat")
 async def authorise(request: ApiRequest, db: Database) -> Caller:
     """The caller of a valid key.
 
-    Raises `Unauthorized`, or `Forbidden` when the app is gone, its API is off, or it does not
-    admit the browser's origin; `NotChatApp` when it is no chat app.
+    Raises `Unauthorized`, or `TooManyRequests` after too many wrong keys; `Forbidden` when the app
+    is gone, its API is off, or it does not admit the browser's origin; `NotChatApp` when it is no
+    chat app.
     """
-    caller = await find_caller(db, _digest(request.headers.get("authorization", "")))
+    guesses = site_of(request).guesses
+    host = request.client.host if request.client else None
+    digest = _digest(request.headers.get("authorization", ""))
+    guesses.check(host, digest)
+    caller = await find_caller(db, digest)
+    guesses.check(host, digest)  # others came meanwhile: no key beyond the limit is told apart
     if caller is None:
+        guesses.note_wrong(host, digest)
         raise Unauthorized
+    guesses.note_good(digest)
     origin = request.headers.get("origin")
     admitted = caller.config.origins
     if origin and admitted and origin not in admitted and "*" not in admitted:

@@ -19,7 +19,10 @@ from kaiwa.errors import BadRequest, InvalidParam, NotFound, UnsupportedMediaTyp
 DEFAULT_USER = "DEFAULT-USER"
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NO_JSON = "Invalid JSON payload received or JSON payload is empty."
 _LARGEST_PAGE = 100
+_LONGEST_USER = 512
+"""Characters; PostgreSQL's indexes take 2,704 bytes."""
 
 Body = dict[str, JsonValue]
 
@@ -37,15 +40,21 @@ async def read_json(request: ApiRequest, *, optional: bool = False) -> Body:
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest("Invalid JSON payload received or JSON payload is empty.") from error
+        raise BadRequest(_NO_JSON) from error
     if not isinstance(body, dict):
         raise InvalidParam("The JSON body must be an object.")
     return cast(Body, body)
 
 
 def as_text(value: JsonValue) -> str:
-    """Strings as they are, without NULs; other values as Python writes them."""
-    return (value if isinstance(value, str) else str(value)).replace("\0", "")
+    """Strings as they are, without NULs; other values as Python writes them.
+
+    Raises `BadRequest` for what is nested too deeply to be written.
+    """
+    try:
+        return (value if isinstance(value, str) else str(value)).replace("\0", "")
+    except RecursionError as error:
+        raise BadRequest(_NO_JSON) from error
 
 
 def required_user(values: Mapping[str, JsonValue]) -> str:
@@ -62,7 +71,10 @@ def user_or_default(values: Mapping[str, JsonValue]) -> str:
 
 def _user(values: Mapping[str, JsonValue]) -> str:
     user = values.get("user")
-    return as_text(user) if user else ""
+    name = as_text(user) if user else ""
+    if len(name) > _LONGEST_USER:
+        raise InvalidParam(f"user is longer than {_LONGEST_USER} characters", params="user")
+    return name
 
 
 def read_query(body: Body) -> str:
@@ -93,10 +105,10 @@ def check_files(body: Body) -> None:
         raise InvalidParam(f"'{type(files).__name__}' object is not iterable", params="files")
 
 
-def read_choice(value: object, choices: tuple[str, ...], name: str) -> str:
+def read_choice(value: JsonValue, choices: tuple[str, ...], name: str) -> str:
     """Raises `InvalidParam` "x is not a valid choice"."""
     if value not in choices:
-        raise InvalidParam(f"{value} is not a valid choice", params=name)
+        raise InvalidParam(f"{as_text(value)} is not a valid choice", params=name)
     return str(value)
 
 

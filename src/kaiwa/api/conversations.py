@@ -74,7 +74,7 @@ async def post_name(
     user = user_or_default(body)
     found = await store.get_conversation(site.db, caller.app.id, user, path_uuid(conversation_id))
     automatic = body.get("auto_generate")
-    if automatic and str(automatic).lower() != "false":
+    if automatic and as_text(automatic).lower() != "false":
         name = await _made_name(request, caller, found)
     elif body.get("name") is None:
         raise InvalidParam("name is required when auto_generate is false", params="name")

@@ -40,7 +40,8 @@ def refuse(_: AnyRequest, error: Exception) -> Response[bytes]:
 def crash(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Anything unforeseen: logged here, a plain sentence outside."""
     request_id = request.scope["state"].get("request_id", "?")
-    logger.error("%s %s failed (%s)", request.method, request.url.path, request_id, exc_info=error)
+    path = request.scope["raw_path"].decode()  # escaped as it came: it cannot forge a line
+    logger.error("%s %s failed (%s)", request.method, path, request_id, exc_info=error)
     return _answer(KaiwaError())
 
 

@@ -10,7 +10,14 @@ from litestar.handlers import HTTPRouteHandler
 from kaiwa import __version__
 from kaiwa.api import wire
 from kaiwa.api.routes import ROUTES, Route
-from kaiwa.errors import BadRequest, Forbidden, KaiwaError, Unauthorized, UnsupportedMediaType
+from kaiwa.errors import (
+    BadRequest,
+    Forbidden,
+    KaiwaError,
+    TooManyRequests,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 
 Json = dict[str, object]
 _REF = "#/components/schemas/{name}"
@@ -99,7 +106,8 @@ def _parameters(route: Route) -> list[Json]:
 def _responses(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
     content: Json = {"application/json": {"schema": schemas[route.answer]}}
     if route.streams:
-        content["text/event-stream"] = {"schema": {"type": "string", "description": _STREAM}}
+        # Of no type: some readers apply it to the whole stream, others to each event.
+        content["text/event-stream"] = {"schema": {"description": _STREAM}}
     responses: Json = {
         "200": {"description": _first_line(route.answer.__doc__), "content": content}
     }
@@ -119,7 +127,7 @@ def _responses(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
 def _errors(route: Route) -> list[type[KaiwaError]]:
     errors = list(route.raises)
     if route.key:
-        errors += [Unauthorized, Forbidden]
+        errors += [Unauthorized, Forbidden, TooManyRequests]
     if route.body:
         errors += [BadRequest, UnsupportedMediaType]
     return list(dict.fromkeys([*errors, KaiwaError]))

@@ -4,6 +4,7 @@ from litestar import Request
 from litestar.datastructures import State
 from msgspec import Struct
 
+from kaiwa.api.guesses import Guesses
 from kaiwa.chat.turn import Context
 from kaiwa.store.db import Database
 
@@ -23,6 +24,7 @@ class Site(Struct, frozen=True):
 
     context: Context
     settings: ApiSettings
+    guesses: Guesses
 
     @property
     def db(self) -> Database:

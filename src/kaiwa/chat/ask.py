@@ -86,7 +86,7 @@ class Asking:
         try:
             await self._ask_model(kit.model)
         except ModelNotSupported:
-            if fallback is None or self._answer.length:
+            if fallback is None or self._answer.begun:
                 raise
             self._config = replace(self._config, model=fallback.config)
             await self._ask_model(fallback.kit.model)
@@ -100,7 +100,7 @@ class Asking:
         try:
             await self._call(model, history)
         except PromptTooLong:
-            if self._answer.length or not history:
+            if self._answer.begun or not history:
                 raise
             await self._call(model, history[(len(history) + 1) // 2 :])
 
@@ -120,7 +120,7 @@ class Asking:
             async with model.server.stream(request) as stream:
                 await relay(stream, self._answer, self._live, self._emit)
         except KaiwaError:
-            refused = not self._answer.length
+            refused = not self._answer.begun
             raise
         finally:
             if not refused:

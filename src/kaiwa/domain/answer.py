@@ -76,6 +76,11 @@ class Answer:
         """Grows with every piece of text or reasoning; counts pieces, not characters."""
         return len(self._parts) + len(self._thoughts)
 
+    @property
+    def begun(self) -> bool:
+        """Whether the model has said anything at all, shown yet or not."""
+        return bool(self.length) or self._tags.begun
+
     def _text_to_show(self, text: str) -> str:
         if not self._hides:
             if not text:
@@ -133,6 +138,11 @@ class _ThinkTags:
             return "", ""
         self.passed = True
         return text, ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was held back or taken for a tag."""
+        return bool(self._held) or self._inside or self._closed
 
     def finish(self) -> tuple[str, str]:
         """What is still held, as text or as thought."""

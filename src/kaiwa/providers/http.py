@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -113,7 +114,7 @@ class Operator:
                 method,
                 url,
                 headers=headers,
-                data=body,
+                data=None if body is None else BytesIO(body),  # written piece by piece
                 allow_redirects=False,
                 proxy=self._find_proxy(url),
             )

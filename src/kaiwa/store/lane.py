@@ -37,17 +37,29 @@ class Failed(Struct, frozen=True):
 
 Result = Done | Failed
 Run = Callable[[Sequence[Unit]], Sequence[Result]]
-Asked = tuple[Unit, asyncio.Future[Any]]
+
+
+class _Asked(Struct, eq=False):
+    unit: Unit
+    future: asyncio.Future[Any]
+    dropped: bool = False
+    """Set when it took too long: it need not begin any more."""
 
 
 class Lane:
     """Made on the event loop it answers to."""
 
-    def __init__(self, name: str, runs: Sequence[Run], portion: int) -> None:
-        """One thread for each of `runs`, which get at most `portion` units and answer every one."""
+    def __init__(
+        self, name: str, runs: Sequence[Run], portion: int, patience: float | None = None
+    ) -> None:
+        """One thread for each of `runs`, which get at most `portion` units and answer every one.
+
+        `patience`: how many seconds an answer may take.
+        """
         self._portion = portion
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[Asked | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Asked | None] = SimpleQueue()
         self._closed = False
         self._threads = [
             Thread(target=self._work, args=(run,), name=f"{name}-{number}", daemon=True)
@@ -57,39 +69,79 @@ class Lane:
             thread.start()
 
     async def ask(self, unit: Callable[[Connection], T]) -> T:
-        """Its result; the unit runs even when the caller no longer waits."""
+        """Its result; the unit runs even when the caller no longer waits.
+
+        Raises `StoreUnavailable` when it takes too long. Then it does not begin, but one that has
+        begun may still end well.
+        """
         if self._closed:
             raise StoreUnavailable("The database is closed.")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put((unit, future))
-        return await future
+        asked = _Asked(unit, future)
+        self._queue.put(asked)
+        limit = asyncio.timeout(self._patience)
+        try:
+            async with limit:
+                return await future
+        except TimeoutError:
+            if not limit.expired():  # the unit's own
+                raise
+            asked.dropped = True
+            raise StoreUnavailable("The database takes too long to answer.") from None
 
-    async def close(self) -> None:
-        """Refuse new units, finish those that wait."""
+    async def close(self) -> bool:
+        """Refuse new units, finish those that wait; False if that takes too long."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
         for thread in self._threads:
-            await to_thread.run_sync(thread.join)
+            await to_thread.run_sync(thread.join, self._patience)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, run: Run) -> None:
         while batch := self._take():
-            results = _answer(run, [unit for unit, _ in batch])
-            futures = [future for _, future in batch]
+            batch = [asked for asked in batch if not asked.dropped]
+            if not batch:
+                continue
+            results = _answer(run, [asked.unit for asked in batch])
+            futures = [asked.future for asked in batch]
             try:
                 self._loop.call_soon_threadsafe(_deliver, futures, results)
             except RuntimeError:
                 _log.debug("the event loop ended before its database")
 
-    def _take(self) -> list[Asked]:
+    def _take(self) -> list[_Asked]:
         """All that waits, at least one; nothing once the lane is closed and empty."""
-        batch: list[Asked] = []
+        batch: list[_Asked] = []
         while item := self._queue.get():
             batch.append(item)
             if len(batch) == self._portion or self._queue.empty():
                 return batch
         self._queue.put(None)  # to be met again, by this thread and the others
         return batch
+
+
+class Lanes:
+    """The `Database` whose units run on two lanes."""
+
+    def __init__(self, writes: Lane, reads: Lane, release: Callable[[], None]) -> None:
+        """`release`, on a thread of its own, frees what the lanes used."""
+        self._writes = writes
+        self._reads = reads
+        self._release = release
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        return await self._reads.ask(unit)
+
+    async def write(self, unit: Callable[[Connection], T]) -> T:
+        return await self._writes.ask(unit)
+
+    async def close(self) -> None:
+        ended = [await lane.close() for lane in (self._writes, self._reads)]
+        if all(ended):
+            await to_thread.run_sync(self._release)
+        else:
+            _log.error("the database does not answer; its connections are left open")
 
 
 def _answer(run: Run, units: Sequence[Unit]) -> Sequence[Result]:

@@ -6,9 +6,8 @@ on it is run again unless its commit may already have arrived.
 
 import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 from anyio import to_thread
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, inspect, make_url, text
@@ -16,15 +15,20 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 
 from kaiwa.errors import OperatorError, StoreUnavailable
 from kaiwa.store.db import Database
-from kaiwa.store.lane import Done, Failed, Lane, Result, Unit
+from kaiwa.store.lane import Done, Failed, Lane, Lanes, Result, Unit
 from kaiwa.store.tables import SCHEMA
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 _PORTION = 32
 _CONNECT_SECONDS = 5
+# A server whose machine is gone says nothing; else the system would wait for a quarter of an hour.
+_KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 _MIGRATION_LOCK = 0x6B616977  # "kaiw"
 # Conflicts with another transaction: the unit is not at fault and may run again.
 _CONFLICTS = {"40001", "40P01", "23505"}
@@ -121,29 +125,13 @@ class _Doubtful(Exception):
         super().__init__()
 
 
-class _Postgres:
-    def __init__(self, writers: Sequence[_Worker], readers: Sequence[_Worker]) -> None:
-        self._workers = [*writers, *readers]
-        self._writes = Lane("kaiwa-writer", [worker.run_all for worker in writers], _PORTION)
-        self._reads = Lane("kaiwa-reader", [worker.run_all for worker in readers], 1)
-
-    async def read(self, unit: Callable[[Connection], T]) -> T:
-        return await self._reads.ask(unit)
-
-    async def write(self, unit: Callable[[Connection], T]) -> T:
-        return await self._writes.ask(unit)
-
-    async def close(self) -> None:
-        await self._writes.close()
-        await self._reads.close()
-        for worker in self._workers:
-            await to_thread.run_sync(worker.close)
-
-
-async def open_postgres(url: str, *, writers: int = 2, readers: int = 2) -> Database:
+async def open_postgres(
+    url: str, *, writers: int = 2, readers: int = 2, patience: float | None = None
+) -> Database:
     """The database at `url`, migrated to the newest schema if need be.
 
-    It takes at most `writers` + `readers` connections. Raises `OperatorError`.
+    It takes at most `writers` + `readers` connections. A unit may take `patience` seconds. Raises
+    `OperatorError`.
     """
     parsed = _parse(url)
     write_engine = _engine(parsed, "READ COMMITTED", read_only=False)
@@ -152,9 +140,17 @@ async def open_postgres(url: str, *, writers: int = 2, readers: int = 2) -> Data
         await to_thread.run_sync(_bring_up, write_engine)
     except DBAPIError as error:
         raise _refusal(parsed, error) from error
-    return _Postgres(
-        [_Worker(write_engine) for _ in range(writers)],
-        [_Worker(read_engine) for _ in range(readers)],
+    writing = [_Worker(write_engine) for _ in range(writers)]
+    reading = [_Worker(read_engine) for _ in range(readers)]
+
+    def release() -> None:
+        for worker in (*writing, *reading):
+            worker.close()
+
+    return Lanes(
+        Lane("kaiwa-writer", [worker.run_all for worker in writing], _PORTION, patience),
+        Lane("kaiwa-reader", [worker.run_all for worker in reading], 1, patience),
+        release,
     )
 
 
@@ -200,6 +196,7 @@ def _engine(url: URL, isolation: str, *, read_only: bool) -> Engine:
         isolation_level=isolation,
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
+            **_KEEPALIVE,
             "application_name": "kaiwa",
             "options": options,
             "prepare_threshold": 2,

@@ -6,10 +6,9 @@ Units that wait together are committed together. Other processes may have the fi
 import importlib
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 from anyio import to_thread
 from msgspec import Struct
@@ -19,10 +18,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from kaiwa.errors import OperatorError, StoreUnavailable
 from kaiwa.store.checkpointer import Checkpointer
 from kaiwa.store.db import Database
-from kaiwa.store.lane import Done, Failed, Lane, Result, Unit
+from kaiwa.store.lane import Done, Failed, Lane, Lanes, Result, Unit
 from kaiwa.store.tables import SCHEMA
-
-T = TypeVar("T")
 
 _LOG_PATIENCE = 0.2  # while the checkpointer waits for a reader, writers wait for it
 # Units run in one go: one commit, one message to the event loop.
@@ -51,31 +48,20 @@ class _Link(Struct, frozen=True):
     core: Connection
 
 
-class _Sqlite:
+class _Engine:
+    """What the lanes' threads run units with."""
+
     def __init__(self, writer: _Link, reader: _Link, log: sqlite3.Connection) -> None:
         self._writer = writer
         self._reader = reader
         self._checkpointer = Checkpointer(log)
-        self._writes = Lane("kaiwa-writer", [self._run_writes], _WRITES)
-        self._reads = Lane("kaiwa-reader", [self._run_reads], _READS)
 
-    async def read(self, unit: Callable[[Connection], T]) -> T:
-        return await self._reads.ask(unit)
-
-    async def write(self, unit: Callable[[Connection], T]) -> T:
-        return await self._writes.ask(unit)
-
-    async def close(self) -> None:
-        await self._writes.close()
-        await self._reads.close()
-        await to_thread.run_sync(self._release)
-
-    def _release(self) -> None:
+    def release(self) -> None:
         self._writer.core.close()
         self._reader.core.close()
         self._checkpointer.close()
 
-    def _run_writes(self, units: Sequence[Unit]) -> Sequence[Result]:
+    def run_writes(self, units: Sequence[Unit]) -> Sequence[Result]:
         """All in one transaction, or, if one of them fails, each in its own."""
         core = self._writer.core
         try:
@@ -91,11 +77,11 @@ class _Sqlite:
             _roll_back(self._writer)
             if len(units) == 1:
                 return [Failed(_explain(error))]
-            return [result for unit in units for result in self._run_writes([unit])]
+            return [result for unit in units for result in self.run_writes([unit])]
         self._checkpointer.note_commit()
         return results
 
-    def _run_reads(self, units: Sequence[Unit]) -> Sequence[Result]:
+    def run_reads(self, units: Sequence[Unit]) -> Sequence[Result]:
         return [self._run_read(unit) for unit in units]
 
     def _run_read(self, unit: Unit) -> Result:
@@ -109,13 +95,20 @@ class _Sqlite:
             _roll_back(self._reader)
 
 
-async def open_sqlite(path: Path, *, patience: float = 5.0) -> Database:
+async def open_sqlite(
+    path: Path, *, lock_patience: float = 5.0, patience: float | None = None
+) -> Database:
     """The database in the file `path`, made or migrated to the newest schema if need be.
 
-    Its folder must exist; another program may hold the file for `patience` seconds, now and at
-    each write. Raises `OperatorError`.
+    Its folder must exist; another program may hold the file for `lock_patience` seconds, now and at
+    each write. A unit may take `patience` seconds. Raises `OperatorError`.
     """
-    return _Sqlite(*await to_thread.run_sync(_open_links, path, patience))
+    engine = _Engine(*await to_thread.run_sync(_open_links, path, lock_patience))
+    return Lanes(
+        Lane("kaiwa-writer", [engine.run_writes], _WRITES, patience),
+        Lane("kaiwa-reader", [engine.run_reads], _READS, patience),
+        engine.release,
+    )
 
 
 def read_sqlite_schema(path: Path) -> str | None:
