@@ -221,6 +221,17 @@ async def test_headers_that_change_a_request_elsewhere_do_nothing(
     assert answer.header("x-request-id") != plain[0].header("x-request-id")
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.0"])
+async def test_a_question_that_offers_an_upgrade_is_answered_without(
+    fort: Fortress, protocol: bytes
+) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings, close\r\nUPGRADE: %b\r\n" % protocol
+    length = b"HTTP2-Settings: AAEAAEAAAAIA\r\nContent-Length: %d\r\n" % len(ASK)
+    [answer] = await talk(fort.port, ask(fort, offer + length, ASK))
+    assert check([answer]) == [200]
+    assert msgspec.json.decode(answer.body)["answer"]
+
+
 @pytest.mark.parametrize(
     "host", [b'"><script>,;\xff', b"[::1", b"a b", b"", b"x:99999999", b"\xff"]
 )
