@@ -42,6 +42,7 @@ BROAD_CATCHES = {
 """Where a turn or a job has to end in order, whatever happened: `except Exception`."""
 
 KEPT_CATCHES = {
+    "providers/http1.py": {"_hand_on"},
     "api/sse.py": {"_finish"},
     "store/lane.py": {"_answer"},
     "store/postgres.py": {"run_all", "_run_again"},

@@ -1,6 +1,6 @@
 """All that Kaiwa asks of the outside, on one page."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -18,11 +18,26 @@ Clock = Callable[[], datetime]
 NewId = Callable[[], UUID]
 """A fresh UUIDv7."""
 
-Emit = Callable[[Sequence[TurnEvent]], Awaitable[None]]
-"""Says the events to whoever listens; does nothing once nobody does."""
+Rest = Callable[[], Awaitable[None]]
+"""What is still to be done before one goes on."""
 
-DeltaStream = AsyncIterator[Sequence[Delta]]
-"""Each item holds the deltas of one network read, in order; never an empty sequence."""
+Emit = Callable[[Sequence[TurnEvent]], Rest | None]
+"""Says the events to whoever listens; None when they are on their way, or nobody listens."""
+
+Take = Callable[[Sequence[Delta]], Rest | None]
+"""Takes the deltas of one network read, in order, never none; None when it wants more at once."""
+
+
+class DeltaStream(Protocol):
+    """What a model says."""
+
+    async def pour(self, take: Take) -> None:
+        """Have all of it taken, read by read; what `take` leaves to be done is done in between.
+
+        `take` may be called from within the event loop's own reading. What it raises ends the
+        stream and is raised here.
+        """
+        ...
 
 
 class ChatModel(Protocol):
@@ -36,7 +51,7 @@ class ChatModel(Protocol):
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[DeltaStream]:
         """Ask; entering sends the request, leaving closes the connection at once.
 
-        Raises, on entering or while iterating: `ProviderNotInitialized`,
+        Raises, on entering or while pouring: `ProviderNotInitialized`,
         `ProviderQuotaExceeded`, `ModelNotSupported`, `PromptTooLong`, `CompletionFailed`.
         Retries only before the first delta.
         """

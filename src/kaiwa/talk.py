@@ -150,7 +150,7 @@ def _answer(talk: _Talk, query: str, conversation_id: UUID | None) -> Live | Non
 
 
 async def _run(house: House, order: Order) -> Live:
-    async def emit(events: Sequence[TurnEvent]) -> None:
+    def emit(events: Sequence[TurnEvent]) -> None:
         with suppress(OSError):  # nobody reads any more: the next line we print says so
             for event in events:
                 if isinstance(event, TurnText):

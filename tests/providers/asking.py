@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
+
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
 from kaiwa.domain.prompt import ModelRequest, PromptMessage
-from kaiwa.ports import ChatModel
+from kaiwa.ports import ChatModel, DeltaStream
 from kaiwa.providers.http import Operator
 from kaiwa.providers.registry import create_model
 from tests.support.model_server import ModelServer
@@ -67,8 +69,20 @@ async def hear(model: ChatModel, request: ModelRequest | None = None) -> Heard:
 async def hear_into(heard: Heard, model: ChatModel, request: ModelRequest | None = None) -> None:
     """As `hear`; what was said before an error stays in `heard`."""
     async with model.stream(request or question()) as stream:
-        async for deltas in stream:
-            heard.items.append(deltas)
+        await stream.pour(heard.items.append)
+
+
+async def hear_first(stream: DeltaStream) -> Sequence[Delta]:
+    """What comes first; the stream cannot be heard any further."""
+    heard: list[Sequence[Delta]] = []
+
+    def take(deltas: Sequence[Delta]) -> None:
+        heard.append(deltas)
+        raise EOFError
+
+    with pytest.raises(EOFError):
+        await stream.pour(take)
+    return heard[0]
 
 
 def network_model(kind: str, server: ModelServer, http: Operator, **options: object) -> ChatModel:

@@ -22,6 +22,7 @@ from tests.providers.asking import (
     NETWORK_KINDS,
     Heard,
     hear,
+    hear_first,
     hear_into,
     network_model,
     question,
@@ -323,7 +324,7 @@ async def test_leaving_closes_the_connection_at_once(
 ) -> None:
     server.play(behaviour)
     async with network_model(kind, server, http).stream(question()) as stream:
-        await anext(stream)
+        await hear_first(stream)
     left = anyio.current_time()
     assert await server.wait_left() - left < 0.1
 

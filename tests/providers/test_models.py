@@ -1,13 +1,15 @@
 """What every chat model keeps to, whatever its kind."""
 
+from collections.abc import Sequence
+
 import anyio
 import pytest
 
-from kaiwa.domain.events import TextDelta
+from kaiwa.domain.events import Delta, TextDelta
 from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.providers.http import Operator
 from kaiwa.providers.registry import create_model, list_kinds
-from tests.providers.asking import NETWORK_KINDS, any_model, hear, question
+from tests.providers.asking import NETWORK_KINDS, any_model, hear, hear_first, question
 from tests.support.model_server import ModelServer, hang_after
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("kind", list_kinds())]
@@ -43,7 +45,7 @@ async def test_leaving_after_the_first_piece_does_no_harm(
 ) -> None:
     model = any_model(kind, server, http)
     async with model.stream(question()) as stream:
-        assert await anext(stream)
+        assert await hear_first(stream)
     assert (await hear(model)).text
 
 
@@ -61,14 +63,18 @@ async def test_cancelling_it_in_the_middle_ends_it_at_once(
     model = any_model(kind, server, http)
     request = question(script=[{"steps": [{"text": "Hello"}, {"hang": True}]}])
     heard: list[str] = []
-    with anyio.fail_after(5), anyio.CancelScope() as scope:
+    scope = anyio.CancelScope()
+
+    def take(deltas: Sequence[Delta]) -> None:
+        heard.extend(delta.text for delta in deltas if isinstance(delta, TextDelta))
+        if kind != "quoting" and heard == ["Hello"]:
+            scope.deadline = anyio.current_time() + 0.05
+        elif kind == "quoting":
+            scope.cancel()
+
+    with anyio.fail_after(5), scope:
         async with model.stream(request) as stream:
-            async for deltas in stream:
-                heard += [delta.text for delta in deltas if isinstance(delta, TextDelta)]
-                if kind != "quoting" and heard == ["Hello"]:
-                    scope.deadline = anyio.current_time() + 0.05
-                elif kind == "quoting":
-                    scope.cancel()
+            await stream.pour(take)
     assert scope.cancelled_caught
     assert heard
     if kind in NETWORK_KINDS:

@@ -22,6 +22,7 @@ from kaiwa.domain.message import Draft, Message
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import StoreUnavailable
 from kaiwa.ports import DeltaStream, Emit, Kit, ModelChoice
+from kaiwa.providers.speaking import Spoken
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages, find_message
 from kaiwa.store.sqlite import open_sqlite
@@ -54,7 +55,7 @@ class PlayedModel:
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
         self.asked.append(request)
-        yield self.play(request)
+        yield Spoken(self.play(request))
 
 
 class FlakyDatabase:
@@ -95,7 +96,7 @@ class Ear:
         self.spoken_to = anyio.Event()
         """Set at the first piece of text."""
 
-    async def __call__(self, events: Sequence[TurnEvent]) -> None:
+    def __call__(self, events: Sequence[TurnEvent]) -> None:
         self.events += events
         if any(isinstance(event, TurnText) for event in events):
             self.spoken_to.set()

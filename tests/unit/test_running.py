@@ -16,6 +16,7 @@ from kaiwa.domain.message import Draft, Outcome
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import ServiceUnavailable
 from kaiwa.ports import DeltaStream
+from kaiwa.providers.speaking import Spoken
 from tests.support.turns import CALM, Ear, PlayedModel, ended, on_stage
 
 pytestmark = pytest.mark.anyio
@@ -142,7 +143,7 @@ async def test_a_model_that_lingers_when_it_is_left_ends_all_the_same(file: Path
         @asynccontextmanager
         async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
             try:
-                yield self.play(request)
+                yield Spoken(self.play(request))
             finally:
                 try:
                     await anyio.sleep_forever()

@@ -19,6 +19,7 @@ from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, TurnEnded, Tur
 from kaiwa.domain.message import Message, Outcome
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import CompletionFailed
+from kaiwa.ports import Rest
 from tests.support.turns import Ear, Stage, ended, on_stage, run_apart
 
 _IMPATIENT = TurnLimits(turn=1e9, first_token=1, between_tokens=1)
@@ -122,14 +123,17 @@ class Played:
             case "end":
                 pass
 
-    async def emit(self, events: Sequence[TurnEvent]) -> None:
+    def emit(self, events: Sequence[TurnEvent]) -> Rest | None:
         if self.emits == self.case.at and self.case.emitting:
             self.strike()
         self.emits += 1
         if self.case.deaf_from is not None and self.emits > self.case.deaf_from:
             self.broken = True
             raise RuntimeError("the client's end is broken")
-        await self.ear(events)
+        self.ear(events)
+        return self.linger if self.case.slow else None
+
+    async def linger(self) -> None:
         for _ in range(self.case.slow):
             await checkpoint()
 

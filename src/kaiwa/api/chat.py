@@ -84,7 +84,7 @@ def read_order(body: Body, caller: Caller) -> tuple[Order, bool]:
     ), blocking
 
 
-async def _deaf(events: object) -> None:
+def _deaf(events: object) -> None:
     """A blocking client hears the whole answer at the end."""
 
 

@@ -1,12 +1,12 @@
 """EventStream: one client's end of a turn, as an ASGI app.
 
-A turn outlives its socket: `emit` to a client that has left does nothing. Pings and `emit` take
-turns; what a cut kept from being sent goes out with the next write.
+A turn outlives its socket: `emit` to a client that has left does nothing. Nearly always a write
+needs no waiting, and none is set up; what a cut kept from being sent goes out with the next write.
 """
 
 from collections.abc import Coroutine, Generator, Sequence
 from types import coroutine
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 from litestar.types import Receive, Scope, Send
@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 from kaiwa.api.frames import PING, Frames
 from kaiwa.chat.running import Live, Running
 from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed
+from kaiwa.ports import Rest
 
 Sending = Coroutine[object, Any, None]
 
@@ -37,28 +38,37 @@ class EventStream:
         self._frames = Frames(task_id)
         # The first frame may be far off, and a client may want to stop before it.
         self._headers = [*_HEADERS, (b"x-task-id", task_id.encode())]
-        self._writing = False
-        self._written: anyio.Event | None = None
-        """Set when the write under way has ended; only there while somebody waits for it."""
         self._unsent = b""
         self._send: Send | None = None
+        self._stuck: _Stuck | None = None
+        """A write that the client could not take at once and that nobody waits for yet."""
+        self._writing = False
+        """Whether somebody waits for a write."""
+        self._written: anyio.Event | None = None
+        """Set when that wait has ended; only there while somebody else wants to write."""
         self._started = anyio.Event()
         self._left = False
         self._over = False
         self._attending = anyio.CancelScope()
 
-    async def emit(self, events: Sequence[TurnEvent]) -> None:
-        """Send the events' frames in one write; waits until the client can take them."""
+    def emit(self, events: Sequence[TurnEvent]) -> Rest | None:
+        """Send the events' frames in one write.
+
+        What it returns waits until the client can take them. It need not be awaited: what was not
+        sent goes out with the next write.
+        """
         if self._left:
-            return
+            return None
         self._unsent += self._frames.encode(events)
-        if self._send is None:
-            await self._wait_served()
-        if self._unsent:
-            await self._write()
         if isinstance(events[-1], TurnEnded | TurnFailed):
             self._over = True
-            self._attending.cancel()
+            self._attending.cancel()  # what is unsent is the last write's
+            return None
+        if self._send is None:
+            return self._write_when_served
+        if self._writing or self._stuck:
+            return self._write
+        return self._step()
 
     def leave(self) -> None:
         """The client has gone, or is never going to be served."""
@@ -77,18 +87,8 @@ class EventStream:
             self._started.set()
             with self._attending:
                 await self._attend(receive)
-            if not self._left:
-                with anyio.move_on_after(self._patience):
-                    await send(
-                        {"type": "http.response.body", "body": self._unsent, "more_body": False}
-                    )
+            await self._write(last=True)
         finally:
-            self.leave()
-
-    async def _wait_served(self) -> None:
-        with anyio.move_on_after(self._patience) as limit:
-            await self._started.wait()
-        if limit.cancelled_caught:
             self.leave()
 
     async def _attend(self, receive: Receive) -> None:
@@ -102,44 +102,79 @@ class EventStream:
             self._unsent += PING
             await self._write()
 
-    async def _write(self) -> None:
+    async def _write_when_served(self) -> None:
+        with anyio.move_on_after(self._patience) as limit:
+            await self._started.wait()
+        if limit.cancelled_caught:
+            self.leave()
+        await self._write()
+
+    async def _write(self, *, last: bool = False) -> None:
         """Send what is unsent, after the write that is under way, if there is one."""
         while self._writing:
             self._written = self._written or anyio.Event()
             await self._written.wait()
-        if self._left:
-            return
         self._writing = True
         try:
-            await self._flush()
+            with anyio.move_on_after(self._patience) as limit:
+                await self._flush(last)
+            if limit.cancelled_caught:
+                self.leave()
+        except OSError:  # how some servers say that the client has gone
+            self.leave()
         finally:
             self._writing = False
             if self._written:
                 self._written.set()
                 self._written = None
 
-    async def _flush(self) -> None:
-        body, self._unsent = self._unsent, b""
-        if not body or self._send is None:
+    async def _flush(self, last: bool) -> None:
+        if self._stuck:
+            await self._finish(self._stuck)
+        if self._left or not (self._unsent or last) or self._send is None:
             return
+        if last:
+            body, self._unsent = self._unsent, b""
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        elif self._step():
+            assert self._stuck
+            await self._finish(self._stuck)
+
+    def _step(self) -> Rest | None:
+        """Send what is unsent, as far as it goes without waiting."""
+        assert self._send
+        body, self._unsent = self._unsent, b""
         sending = cast(
             "Sending",
             self._send({"type": "http.response.body", "body": body, "more_body": True}),
         )
         try:
-            try:
-                waited_for = sending.send(None)
-            except StopIteration:  # the socket took it at once, as nearly always
-                return
-            with anyio.move_on_after(self._patience) as limit:
-                await _finish(sending, waited_for)
-            if limit.cancelled_caught:
-                self.leave()
-        except OSError:  # how some servers say that the client has gone
+            waited_for = sending.send(None)
+        except StopIteration:  # the socket took it at once, as nearly always
+            return None
+        except OSError:
             self.leave()
-        except BaseException:
-            self._unsent = body + self._unsent
+            return None
+        self._stuck = _Stuck(sending, waited_for, body)
+        return self._write
+
+    async def _finish(self, stuck: "_Stuck") -> None:
+        self._stuck = None
+        try:
+            await _finish(stuck.sending, stuck.waited_for)
+        except OSError:
             raise
+        except BaseException:  # a cut: the web server had not taken it yet
+            self._unsent = stuck.body + self._unsent
+            raise
+
+
+class _Stuck(NamedTuple):
+    """A `send` that was stepped once and waits for the client."""
+
+    sending: Sending
+    waited_for: object
+    body: bytes
 
 
 @coroutine

@@ -10,7 +10,7 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwa.chat.relay import relay
+from kaiwa.chat.relay import relay, say
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import AppConfig, ModelConfig
@@ -76,7 +76,7 @@ class Asking:
         opened = TurnOpened(
             message.conversation_id, message.id, self._live.task_id, message.created_at
         )
-        await self._emit([opened])
+        await say(self._emit, [opened])
 
     async def ask(self, kit: Kit, fallback: Fallback | None) -> None:
         """Ask the kit's model, or else the fallback's, and relay its words into the answer.

@@ -1,8 +1,10 @@
 """A short question of our own to a model, beside the turn: for titles and suggestions."""
 
+from collections.abc import Sequence
+
 import anyio
 
-from kaiwa.domain.events import TextDelta
+from kaiwa.domain.events import Delta, TextDelta
 from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.domain.text import strip_thinking
 from kaiwa.ports import ModelChoice
@@ -17,8 +19,11 @@ async def complete(model: ModelChoice, prompt: str, params: dict[str, object]) -
     """
     request = ModelRequest(model.name, (PromptMessage("user", prompt),), params)
     said: list[str] = []
+
+    def take(deltas: Sequence[Delta]) -> None:
+        said.extend(delta.text for delta in deltas if isinstance(delta, TextDelta))
+
     with anyio.move_on_after(_LIMIT_SECONDS):
         async with model.server.stream(request) as stream:
-            async for deltas in stream:
-                said += [delta.text for delta in deltas if isinstance(delta, TextDelta)]
+            await stream.pour(take)
     return strip_thinking("".join(said)).strip()

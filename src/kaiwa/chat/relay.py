@@ -1,11 +1,15 @@
-"""THE HOT PATH: the only loop that sees every token.
+"""THE HOT PATH: the only code that sees every token.
 
-It knows neither the database nor the wire. What a network read held goes out in one `emit`.
+It knows neither the database nor the wire. What a network read held goes out in one `emit`, from
+within that read: no task wakes up and no queue stands between.
 """
+
+from collections.abc import Sequence
 
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
-from kaiwa.ports import DeltaStream, Emit
+from kaiwa.domain.events import Delta, TurnEvent
+from kaiwa.ports import DeltaStream, Emit, Rest
 
 
 async def relay(stream: DeltaStream, answer: Answer, live: Live, emit: Emit) -> None:
@@ -14,10 +18,30 @@ async def relay(stream: DeltaStream, answer: Answer, live: Live, emit: Emit) -> 
     The answer holds every piece before anyone hears it, so what is kept is never less than what
     any client received.
     """
-    async for deltas in stream:
+
+    def take(deltas: Sequence[Delta]) -> Rest | None:
         live.heard += 1
         events = answer.feed(deltas)
-        if events:
-            live.speaking = True
-            await emit(events)
+        rest = emit(events) if events else None
+        return rest and _speaking(rest, live)
+
+    await stream.pour(take)
+
+
+async def say(emit: Emit, events: Sequence[TurnEvent]) -> None:
+    """Emit, and wait until the client can take more."""
+    if rest := emit(events):
+        await rest()
+
+
+def _speaking(rest: Rest, live: Live) -> Rest:
+    """The same; meanwhile the model is not silent, but held back by a slow client."""
+
+    async def wait() -> None:
+        live.speaking = True
+        try:
+            await rest()
+        finally:
             live.speaking = False
+
+    return wait

@@ -20,6 +20,7 @@ from tenacity import (
 )
 
 from kaiwa.chat.ask import Asking, Fallback
+from kaiwa.chat.relay import say
 from kaiwa.chat.running import Cut, Live, Running
 from kaiwa.chat.title import find_title, plain_title
 from kaiwa.domain.answer import Answer
@@ -174,7 +175,7 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     except Exception as error:  # a turn: nothing was written, so there is nothing to keep
         live.refusal = _ours(error)
         live.begun.set()
-        await emit([_failed(live.refusal)])
+        await say(emit, [_failed(live.refusal)])
         return
     live.message_id = message.id
     live.answer = answer = Answer(ready.config.reasoning)
@@ -198,7 +199,8 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     live.message = _closed(message, closing, failure)
     if ready.new and ready.order.auto_name:
         context.running.chore(lambda: _title(ready, context))
-    await emit([*tail, _failed(failure) if failure else TurnEnded(live.message, live.usage)])
+    end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
+    await say(emit, [*tail, end])
 
 
 async def _wait_seated(live: Live, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """The way out: the only code that opens connections to named addresses.
 
-`Operator` is the door for endpoints the operator configured; it may go to any address. What fails
-on the way is an `OutboundError`, whatever library noticed it.
+`Operator` is the door for endpoints the operator configured; it may go to any address. Questions
+go straight by `pool`; through a proxy, and for all else, aiohttp is used. What fails on the way is
+an `OutboundError`, whatever noticed it.
 """
 
 import asyncio
@@ -9,11 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from io import BytesIO
-from typing import Final
+from typing import Final, Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
+
+from kaiwa.providers.http1 import Hear, OutboundError
+from kaiwa.providers.pool import Pool, find_target
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _SENTENCE_LENGTH: Final = 500
@@ -26,47 +30,85 @@ _KEY: Final = re.compile(
 )
 
 
-class OutboundError(Exception):
-    """No connection, or it broke; the message is the part of a sentence that says why."""
-
-
-class Answer:
+class Answer(Protocol):
     """A server's answer, its body still to be read."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.content_type = response.headers.get("content-type", "").lower()
-        self.retry_after = response.headers.get("retry-after", "")
+    status: int
+
+    @property
+    def content_type(self) -> str: ...
+
+    @property
+    def retry_after(self) -> str: ...
 
     async def receive(self) -> bytes:
         """All that has arrived since the last call; empty at the end of the body.
 
         Raises `OutboundError` when the connection breaks before that end.
         """
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _explain(error) from _cause(error)
+        ...
 
     async def read(self, limit: int) -> bytes:
         """The body, cut after `limit` bytes. Raises `OutboundError` as `receive` does."""
-        body = bytearray()
-        while len(body) < limit and (chunk := await self.receive()):
-            body += chunk
-        return bytes(body[:limit])
+        ...
+
+    async def pour(self, hear: Hear) -> None:
+        """Hand over what each read brings, until the end of the body or `stop`.
+
+        Raises `OutboundError` as `receive` does, and whatever `hear` raises.
+        """
+        ...
+
+    def stop(self) -> None:
+        """`pour` hands over nothing more."""
+        ...
 
     async def drain(self, seconds: float) -> None:
         """Wait shortly for the end of a body that is complete in the eyes of its reader.
 
         A connection whose body was read to its end can be used again.
         """
+        ...
+
+    def close(self) -> None:
+        """Close the connection at once, unless the body was read to its end."""
+        ...
+
+
+class _AiohttpAnswer:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._stopped = False
+        self.status = response.status
+        self.content_type = response.headers.get("content-type", "").lower()
+        self.retry_after = response.headers.get("retry-after", "")
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _explain(error) from _cause(error)
+
+    async def read(self, limit: int) -> bytes:
+        body = bytearray()
+        while len(body) < limit and (chunk := await self.receive()):
+            body += chunk
+        return bytes(body[:limit])
+
+    async def pour(self, hear: Hear) -> None:
+        while not self._stopped and (chunk := await self.receive()):
+            if rest := hear(chunk):
+                await rest()
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    async def drain(self, seconds: float) -> None:
         with suppress(aiohttp.ClientError, OSError, TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._response.content.readany()
 
     def close(self) -> None:
-        """Close the connection at once, unless the body was read to its end."""
         self._response.close()
 
 
@@ -78,6 +120,7 @@ class Operator:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
+        self._pool = Pool(connect_timeout)
         self._proxies: dict[str, URL | None] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -85,6 +128,9 @@ class Operator:
 
         Raises `OutboundError`. The caller closes the answer.
         """
+        target = find_target(url)
+        if self._find_proxy(url) is None:
+            return await self._pool.post(target, headers, body)
         return await self._request("POST", url, headers, body)
 
     async def get(self, url: str, limit: int, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
@@ -102,6 +148,7 @@ class Operator:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._pool.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -125,7 +172,7 @@ class Operator:
             raise OutboundError(sentence) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _explain(error) from _cause(error)
-        return Answer(response)
+        return _AiohttpAnswer(response)
 
     def _open_session(self) -> aiohttp.ClientSession:
         """The session needs a running loop, so it is made when first used."""

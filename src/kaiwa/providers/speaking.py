@@ -1,11 +1,26 @@
 """What the built-in models share: they say a text in pieces, as a model on the network would."""
 
 import re
+from collections.abc import AsyncIterator, Sequence
 
+from kaiwa.domain.events import Delta
 from kaiwa.domain.prompt import ModelRequest
+from kaiwa.ports import Take
 
 _CJK = "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003134f"
 _TOKEN = re.compile(rf"[{_CJK}]|\s*[^\s{_CJK}]+|\s+")
+
+
+class Spoken:
+    """A `DeltaStream` of deltas that come by themselves."""
+
+    def __init__(self, items: AsyncIterator[Sequence[Delta]]) -> None:
+        self._items = items
+
+    async def pour(self, take: Take) -> None:
+        async for deltas in self._items:
+            if rest := take(deltas):
+                await rest()
 
 
 def split_tokens(text: str) -> list[str]:

@@ -5,7 +5,7 @@ A vendor's module says how a question and an answer look on its wire (`Vendor`, 
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -21,7 +21,7 @@ from kaiwa.domain.events import Delta
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.domain.sse import SseEvent, SseFault, SseParser
 from kaiwa.errors import KaiwaError
-from kaiwa.ports import DeltaStream
+from kaiwa.ports import DeltaStream, Rest, Take
 from kaiwa.providers.http import Answer, Operator, OutboundError
 from kaiwa.providers.refusals import Interpreter, Refusal, Refused
 
@@ -185,23 +185,43 @@ class _AnswerStream:
             raise _Nonsense("the server sent a web page instead of an answer")
         if "json" in self._answer.content_type:
             await self._read_whole()
-        else:
-            self._first = await self._next()
+            return
+        while not self._first and not self._over:
+            try:
+                chunk = await self._answer.receive()
+            except OutboundError as error:
+                self._lose(error)
+                break
+            if chunk:
+                self._first = self._hear(chunk)
+            else:
+                self._first = self._end()
+        if not self._first and self._failure:
+            raise self._failure
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Sequence[Delta]:
-        if self._first:
-            first, self._first = self._first, []
-            return first
+    async def pour(self, take: Take) -> None:
         try:
-            deltas = await self._next()
+            await self._pour(take)
         except _FAILURES as error:
             raise _explain(error, self._interpreter) from error
-        if not deltas:
-            raise StopAsyncIteration
-        return deltas
+
+    async def _pour(self, take: Take) -> None:
+        def hear(chunk: bytes) -> Rest | None:
+            deltas = self._hear(chunk)
+            return take(deltas) if deltas else None
+
+        await _take(take, self._first)
+        if not self._over:
+            try:
+                await self._answer.pour(hear)
+            except OutboundError as error:
+                self._lose(error)
+            if not self._over:
+                await _take(take, self._end())
+        if self._failure:
+            raise self._failure
+        if self._reading.finished:
+            await self._answer.drain(_DRAIN)
 
     async def _read_whole(self) -> None:
         body = await self._answer.read(_WHOLE_BODY)
@@ -211,43 +231,37 @@ class _AnswerStream:
         except _UNREADABLE as error:
             raise self._understand(error) from error
 
-    async def _next(self) -> list[Delta]:
-        """The deltas of the next read that has any; none at the end. Raises one of `_FAILURES`.
-
-        What came before a fault in the same read is given first.
-        """
-        while not self._over:
-            deltas: list[Delta] = []
-            try:
-                await self._receive(deltas)
-            except _FAILURES as error:
-                self._over, self._failure = True, error
-            if deltas:
-                return deltas
-        if self._failure is not None:
-            raise self._failure
-        if self._reading.finished:
-            await self._answer.drain(_DRAIN)
-        return []
-
-    async def _receive(self, deltas: list[Delta]) -> None:
-        try:
-            chunk = await self._answer.receive()
-        except OutboundError as error:
-            if not self._reading.complete:
-                raise _Cut(
-                    "the server closed the connection in the middle of the answer"
-                ) from error
-            self._over = True
-            return
+    def _hear(self, chunk: bytes) -> list[Delta]:
+        """The deltas of one read; those before a fault are given, and the fault is kept."""
+        deltas: list[Delta] = []
         try:
             self._read(chunk, deltas)
         except _UNREADABLE as error:
-            raise (self._understand(error) if chunk else _Cut(_ENDED)) from error
-        if not chunk:
-            self._over = True
-            if not self._reading.complete:
-                raise _Cut(_ENDED)
+            self._fail(self._understand(error), error)
+        if self._over:
+            self._answer.stop()
+        return deltas
+
+    def _end(self) -> list[Delta]:
+        """The body is at its end."""
+        deltas: list[Delta] = []
+        try:
+            self._read(b"", deltas)
+        except _UNREADABLE as error:
+            self._fail(_Cut(_ENDED), error)
+        if not self._over and not self._reading.complete:
+            self._fail(_Cut(_ENDED))
+        self._over = True
+        return deltas
+
+    def _lose(self, error: OutboundError) -> None:
+        self._over = True
+        if not self._reading.complete:
+            self._fail(_Cut(_LOST), error)
+
+    def _fail(self, failure: Exception, cause: Exception | None = None) -> None:
+        failure.__cause__ = cause
+        self._over, self._failure = True, failure
 
     def _read(self, chunk: bytes, deltas: list[Delta]) -> None:
         fault: SseFault | None = None
@@ -271,6 +285,11 @@ class _AnswerStream:
                 return _Nonsense(f"the server sent an answer that cannot be read: {error}")
             case _:
                 return _Nonsense("the server sent an answer that is not valid JSON of its kind")
+
+
+async def _take(take: Take, deltas: Sequence[Delta]) -> None:
+    if deltas and (rest := take(deltas)):
+        await rest()
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from kaiwa.ports import ChatModel, DeltaStream
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
 from kaiwa.providers.passages import find_passages, join_passages
-from kaiwa.providers.speaking import question_of, split_tokens, system_of
+from kaiwa.providers.speaking import Spoken, question_of, split_tokens, system_of
 
 _KIND: Final = "quoting"
 _GREETING: Final = re.compile(
@@ -50,7 +50,7 @@ class QuotingModel:
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
         async with aclosing(_speak(request)) as items:
-            yield items
+            yield Spoken(items)
 
 
 async def _speak(request: ModelRequest) -> AsyncGenerator[list[Delta]]:

@@ -24,7 +24,7 @@ from kaiwa.ports import ChatModel, DeltaStream
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
 from kaiwa.providers.refusals import Refusal
-from kaiwa.providers.speaking import question_of, split_tokens, system_of
+from kaiwa.providers.speaking import Spoken, question_of, split_tokens, system_of
 
 _KIND: Final = "scripted"
 _PLACEHOLDER: Final = re.compile(r"\{(question|history|system|prompt)\}")
@@ -143,7 +143,7 @@ class ScriptedModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
         reply = _find_reply(self._find_script(request), request)
         async with aclosing(self._play(reply, request)) as items:
-            yield items
+            yield Spoken(items)
 
     def _find_script(self, request: ModelRequest) -> tuple[Reply, ...]:
         script = request.params.get("script")
