@@ -336,7 +336,7 @@ def test_a_lock_file_has_hashes_and_no_addresses(name: str):
 def test_no_path_of_one_machine_is_written_down():
     own = re.compile(r"(?:\.\./)+shared\b|(?<![\w.\-/])/(?:home|root|Users|work)/\w")
     kinds = {".py", ".md", ".yml", ".toml", ".html", ".js", ".css", ".mako", ".lock"}
-    folders = [ROOT / name for name in ("src", "tests", "docs", "examples", ".ci")]
+    folders = [ROOT / name for name in ("src", "tests", "bench", "docs", "examples", ".ci")]
     files = [path for path in ROOT.iterdir() if path.is_file()]
     files += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     for path in files:

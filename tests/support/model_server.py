@@ -288,7 +288,10 @@ def half_json(*tokens: str) -> Behaviour:
 
 
 def invalid_utf8(*tokens: str) -> Behaviour:
-    return raw(b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n', tokens=tokens)
+    """In what each of the wires would show."""
+    frame = b"""data: {"choices": [{"delta": {"content": "\xff\xfe"}}], "index": 0,
+        "type": "content_block_delta", "delta": {"type": "text_delta", "text": "\xff\xfe"}}"""
+    return raw(frame.replace(b"\n", b"") + b"\n\n", tokens=tokens)
 
 
 def endless_line(*tokens: str, megabytes: int = 3) -> Behaviour:

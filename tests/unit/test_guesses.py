@@ -27,7 +27,8 @@ def guess(guesses: Guesses, host: str | None, times: int) -> None:
 def retry_after(guesses: Guesses, host: str | None, digest: bytes = KEY) -> int:
     """How long it has to wait; 0 when it may go on."""
     try:
-        guesses.check(host, digest)
+        if not guesses.knows(digest):
+            guesses.check(host)
     except TooManyRequests as error:
         return error.retry_after or -1
     return 0

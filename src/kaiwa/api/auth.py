@@ -21,9 +21,12 @@ async def authorise(request: ApiRequest, db: Database) -> Caller:
     guesses = site_of(request).guesses
     host = request.client.host if request.client else None
     digest = _digest(request.headers.get("authorization", ""))
-    guesses.check(host, digest)
+    known = guesses.knows(digest)
+    if not known:
+        guesses.check(host)
     caller = await find_caller(db, digest)
-    guesses.check(host, digest)  # others came meanwhile: no key beyond the limit is told apart
+    if not known:
+        guesses.check(host)  # others came meanwhile: no key beyond the limit is told apart
     if caller is None:
         guesses.note_wrong(host, digest)
         raise Unauthorized

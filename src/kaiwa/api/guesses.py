@@ -38,10 +38,14 @@ class Guesses:
         self._failures: TTLCache[str, Failures] = TTLCache(_MOST_ADDRESSES, window, timer)
         self._good: LRUCache[bytes, bool] = LRUCache(_MOST_KEYS)
 
-    def check(self, host: str | None, digest: bytes) -> None:
-        """Raises `TooManyRequests` for a key nobody knows from an address that has to wait."""
+    def knows(self, digest: bytes) -> bool:
+        """Whether this key was seen to be good."""
+        return digest in self._good
+
+    def check(self, host: str | None) -> None:
+        """For a key nobody knows. Raises `TooManyRequests` while its address has to wait."""
         failures = self._failures.get(_network(host))
-        if failures is None or failures.count < self._limit or digest in self._good:
+        if failures is None or failures.count < self._limit:
             return
         left = ceil(failures.end - self._timer())
         raise TooManyRequests(
@@ -50,7 +54,8 @@ class Guesses:
         )
 
     def note_good(self, digest: bytes) -> None:
-        self._good[digest] = True
+        if digest not in self._good:  # which key was used last matters less than its cost
+            self._good[digest] = True
 
     def note_wrong(self, host: str | None, digest: bytes) -> None:
         """Also for a key that was good until now: revoked, it is a guess like any other."""

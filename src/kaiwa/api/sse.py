@@ -4,6 +4,7 @@ A turn outlives its socket: `emit` to a client that has left does nothing. Nearl
 needs no waiting, and none is set up; what a cut kept from being sent goes out with the next write.
 """
 
+import asyncio
 from collections.abc import Coroutine, Generator, Sequence
 from types import coroutine
 from typing import Any, NamedTuple, cast
@@ -16,6 +17,7 @@ from kaiwa.chat.running import Live, Running
 from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed
 from kaiwa.ports import Rest
 
+_ENDS = (TurnEnded, TurnFailed)
 Sending = Coroutine[object, Any, None]
 
 _HEADERS = [
@@ -44,9 +46,11 @@ class EventStream:
         """A write that the client could not take at once and that nobody waits for yet."""
         self._writing = False
         """Whether somebody waits for a write."""
-        self._written: anyio.Event | None = None
+        self._written: asyncio.Event | None = None
         """Set when that wait has ended; only there while somebody else wants to write."""
-        self._started = anyio.Event()
+        self._closed = False
+        """Whether the last write has been made."""
+        self._started = asyncio.Event()
         self._left = False
         self._over = False
         self._attending = anyio.CancelScope()
@@ -60,9 +64,11 @@ class EventStream:
         if self._left:
             return None
         self._unsent += self._frames.encode(events)
-        if isinstance(events[-1], TurnEnded | TurnFailed):
+        if isinstance(events[-1], _ENDS):
             self._over = True
             self._attending.cancel()  # what is unsent is the last write's
+            return None
+        if not self._unsent:
             return None
         if self._send is None:
             return self._write_when_served
@@ -87,7 +93,8 @@ class EventStream:
             self._started.set()
             with self._attending:
                 await self._attend(receive)
-            await self._write(last=True)
+            if not self._left and (self._writing or self._stuck or self._step(last=True)):
+                await self._write(last=True)
         finally:
             self.leave()
 
@@ -112,7 +119,7 @@ class EventStream:
     async def _write(self, *, last: bool = False) -> None:
         """Send what is unsent, after the write that is under way, if there is one."""
         while self._writing:
-            self._written = self._written or anyio.Event()
+            self._written = self._written or asyncio.Event()
             await self._written.wait()
         self._writing = True
         try:
@@ -131,22 +138,20 @@ class EventStream:
     async def _flush(self, last: bool) -> None:
         if self._stuck:
             await self._finish(self._stuck)
-        if self._left or not (self._unsent or last) or self._send is None:
+        if self._left or self._closed or self._send is None:
             return
-        if last:
-            body, self._unsent = self._unsent, b""
-            await self._send({"type": "http.response.body", "body": body, "more_body": False})
-        elif self._step():
+        if (last or self._unsent) and self._step(last=last):
             assert self._stuck
             await self._finish(self._stuck)
 
-    def _step(self) -> Rest | None:
+    def _step(self, *, last: bool = False) -> Rest | None:
         """Send what is unsent, as far as it goes without waiting."""
         assert self._send
+        self._closed = last
         body, self._unsent = self._unsent, b""
         sending = cast(
             "Sending",
-            self._send({"type": "http.response.body", "body": body, "more_body": True}),
+            self._send({"type": "http.response.body", "body": body, "more_body": not last}),
         )
         try:
             waited_for = sending.send(None)

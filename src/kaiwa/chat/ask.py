@@ -5,8 +5,8 @@ longer exists gives way to the app's current one. Both only before the first wor
 """
 
 from collections.abc import Sequence
+from time import monotonic
 
-import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -124,7 +124,7 @@ class Asking:
             raise
         finally:
             if not refused:
-                latency = anyio.current_time() - asked_at
+                latency = monotonic() - asked_at
                 self._rounds.append(_round(model, request, self._answer, latency))
             self._live.asked_at = None
 

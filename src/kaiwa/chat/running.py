@@ -5,10 +5,12 @@ cannot take an answer with it, and one turn that breaks harms no other. Two chor
 all: one checks their time limits, one saves how far their answers have come.
 """
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum
+from time import monotonic
 from types import TracebackType
 from uuid import UUID
 
@@ -66,18 +68,18 @@ class Live:
         """Whether the client that asked is still there."""
         self.stop_when_left = False
         self.cut_by: Cut | None = None
-        self.seated = anyio.Event()
+        self.seated = asyncio.Event()
         """Set once no earlier turn of the conversation is running."""
-        self.begun = anyio.Event()
+        self.begun = asyncio.Event()
         """Set once the question is on disk, or the turn was refused."""
-        self.ended = anyio.Event()
+        self.ended = asyncio.Event()
         """Set once the answer is on disk, or the turn was refused."""
         self.refusal: KaiwaError | None = None
         self.failure: KaiwaError | None = None
         """Why the answer is not whole; set before `ended`."""
         self.message: Message | None = None
         self.usage = Usage()
-        self.started_at = anyio.current_time()
+        self.started_at = monotonic()
         self.asked_at: float | None = None
         """When the model was asked; None while it is not."""
         self.heard = 0
@@ -107,7 +109,7 @@ class Live:
 
     def ask_model(self) -> float:
         """The model is asked now; its silence counts from here on. Returns the time."""
-        self.asked_at = anyio.current_time()
+        self.asked_at = monotonic()
         self.heard = self._heard_before = 0
         self.speaking = False
         return self.asked_at
@@ -155,7 +157,7 @@ class Running:
         self._queues: dict[UUID, deque[Live]] = {}
         self._turns: TaskGroup = anyio.create_task_group()
         self._chores: TaskGroup = anyio.create_task_group()
-        self._idle = anyio.Event()
+        self._idle = asyncio.Event()
         """Set while no turn is alive."""
         self._idle.set()
 
@@ -224,7 +226,7 @@ class Running:
             )
         queue.append(live)
         if not self._live:
-            self._idle = anyio.Event()
+            self._idle = asyncio.Event()
         self._live[live.task_id] = live
         if len(queue) == 1:
             live.seated.set()
@@ -306,16 +308,16 @@ class Running:
         """Waits for nothing else, so that a slow database does not lengthen the limits."""
         while True:
             await anyio.sleep(min(self.limits.checkpoint, _WATCH_SECONDS))
-            now = anyio.current_time()
+            now = monotonic()
             for live in list(self._live.values()):
                 live.check_time(now, self.limits)
 
     async def _keep(self) -> None:
-        beat_at = now = anyio.current_time()
+        beat_at = now = monotonic()
         while True:
             # From start to start: the time a write takes does not lengthen what a crash costs.
-            await anyio.sleep_until(max(now + self.limits.checkpoint, anyio.current_time()))
-            now = anyio.current_time()
+            await anyio.sleep(max(0.0, now + self.limits.checkpoint - monotonic()))
+            now = monotonic()
             await _quietly(self._checkpoint)
             if now - beat_at >= self.limits.beat and (ids := self.message_ids()):
                 beat_at = now

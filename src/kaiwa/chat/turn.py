@@ -6,6 +6,7 @@ is on disk and the turn ends in `close_message`, whatever happens in between.
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 import anyio
@@ -117,7 +118,9 @@ async def check_order(order: Order, context: Context) -> Ready:
     conversation = await get_conversation(
         context.db, order.app.id, order.user, order.conversation_id, source=order.source
     )
-    pinned = await get_config(context.db, order.app.id, conversation.config_id)
+    pinned = order.config
+    if conversation.config_id != order.app.config_id:
+        pinned = await get_config(context.db, order.app.id, conversation.config_id)
     config, kit, fallback = await _with_kit(effective(pinned, order.config), order.config, context)
     inputs, kept = follow_up_inputs(config.form, order.inputs, conversation.inputs)
     return Ready(
@@ -180,7 +183,7 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     live.message_id = message.id
     live.answer = answer = Answer(ready.config.reasoning)
     live.begun.set()
-    user = str(uuid5(ready.order.app.id, ready.order.user))
+    user = _opaque(ready.order.app.id, ready.order.user)
     asking = Asking(message, ready.config, user, answer, live, context.db, emit)
     outcome, failure = await _ask(asking, ready, live)
     tail = answer.finish()
@@ -201,6 +204,12 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         context.running.chore(lambda: _title(ready, context))
     end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
     await say(emit, [*tail, end])
+
+
+@lru_cache(1024)
+def _opaque(app_id: UUID, user: str) -> str:
+    """The end user's name for the provider."""
+    return str(uuid5(app_id, user))
 
 
 async def _wait_seated(live: Live, seconds: float) -> None:
@@ -309,6 +318,10 @@ async def _close(closing: Closing, context: Context) -> KaiwaError | None:
 async def _write_end(
     closing: Closing, context: Context, too_long: Callable[[RetryCallState], bool]
 ) -> None:
+    try:  # nearly always; to set up trying again costs more than the write
+        return await close_message(context.db, closing)
+    except StoreUnavailable as error:
+        logger.info("message %s waits to be closed: %s", closing.message_id, error.message)
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_exponential(multiplier=0.1, max=2),

@@ -14,7 +14,7 @@ class SseEvent(Struct, frozen=True, gc=False):
     """One event; `event` is `message` when the server named none."""
 
     event: str
-    data: str
+    data: bytes
 
 
 class SseFault(ValueError):
@@ -36,13 +36,13 @@ class SseParser:
         self._after_cr = False
         self._first_line = True
         self._event = ""
-        self._data: list[str] = []
+        self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that `chunk` completes.
 
-        Raises `SseFault` for invalid UTF-8 and for a line or an event beyond the limit.
+        Raises `SseFault` for a line or an event beyond the limit.
         """
         if self._after_cr or b"\r" in chunk:
             chunk = self._with_line_feeds(chunk)
@@ -95,16 +95,16 @@ class SseParser:
         if field == b"data":
             self._add(value)
         elif field == b"event":
-            self._event = _decode(value.removeprefix(b" "))
+            self._event = value.removeprefix(b" ").decode(errors="replace")
 
     def _add(self, value: bytes) -> None:
         self._size += len(value) + 1
         self._check(self._size - 1)
-        self._data.append(_decode(value))
+        self._data.append(value)
 
     def _complete(self, events: list[SseEvent]) -> None:
         if self._data:
-            data = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
             events.append(SseEvent(self._event or "message", data))
             self._data = []
             self._size = 0
@@ -113,10 +113,3 @@ class SseParser:
     def _check(self, size: int) -> None:
         if size > self._limit:
             raise ValueError(f"a line or an event is longer than {self._limit} bytes")
-
-
-def _decode(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError("the stream is not valid UTF-8") from error

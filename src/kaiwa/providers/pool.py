@@ -53,9 +53,7 @@ def find_target(url: str) -> Target:
     if found.user:
         pair = f"{found.user}:{found.password or ''}".encode()
         head += f"Authorization: Basic {b64encode(pair).decode()}\r\n"
-    return Target(
-        found.scheme == "https", found.raw_host, port, found.raw_path_qs or "/", head
-    )
+    return Target(found.scheme == "https", found.raw_host, port, found.raw_path_qs or "/", head)
 
 
 def write_request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:

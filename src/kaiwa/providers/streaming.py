@@ -50,7 +50,13 @@ class ErrorEvent(Exception):
         self.body = body
 
 
-_UNREADABLE: Final = (ErrorEvent, SseFault, msgspec.DecodeError, RecursionError)
+_UNREADABLE: Final = (
+    ErrorEvent,
+    SseFault,
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+)
 
 
 class Reading(Protocol):
@@ -120,16 +126,32 @@ class ModelServer:
             answer.close()
 
     async def _ask(self, request: ModelRequest) -> "_AnswerStream":
+        first: Exception | None = None
+        try:  # nearly always; to set up trying again costs a tenth of a short answer
+            return await self._ask_once(request)
+        except _FAILURES as error:
+            first = error
+        try:
+            return await self._ask_again(request, first)
+        except _FAILURES as error:
+            raise _explain(error, self._interpreter) from error
+
+    async def _ask_again(self, request: ModelRequest, first: Exception) -> "_AnswerStream":
+        """As long as what failed may pass; `first` is how the first attempt did."""
+        failed = [first]
+
+        async def ask() -> _AnswerStream:
+            if failed:
+                raise failed.pop()
+            return await self._ask_once(request)
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(_ATTEMPTS),
             wait=self._wait,
             retry=retry_if_exception(_is_passing),
             reraise=True,
         )
-        try:
-            return await retrying(self._ask_once, request)
-        except _FAILURES as error:
-            raise _explain(error, self._interpreter) from error
+        return await retrying(ask)
 
     async def _ask_once(self, request: ModelRequest) -> "_AnswerStream":
         call = self._vendor.write(request)
@@ -281,6 +303,9 @@ class _AnswerStream:
         match error:
             case ErrorEvent():
                 return Refused(self._interpreter.read(self._model, 0, error.body))
+            case UnicodeDecodeError():
+                sentence = "the server sent an answer that cannot be read"
+                return _Nonsense(f"{sentence}: the stream is not valid UTF-8")
             case SseFault():
                 return _Nonsense(f"the server sent an answer that cannot be read: {error}")
             case _:

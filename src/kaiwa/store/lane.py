@@ -45,6 +45,11 @@ class _Asked(Struct, eq=False):
     dropped: bool = False
     """Set when it took too long: it need not begin any more."""
 
+    def drop(self) -> None:
+        self.dropped = True
+        if not self.future.done():
+            self.future.set_exception(StoreUnavailable("The database takes too long to answer."))
+
 
 class Lane:
     """Made on the event loop it answers to."""
@@ -79,15 +84,13 @@ class Lane:
         future: asyncio.Future[T] = self._loop.create_future()
         asked = _Asked(unit, future)
         self._queue.put(asked)
-        limit = asyncio.timeout(self._patience)
+        if self._patience is None:
+            return await future
+        limit = self._loop.call_later(self._patience, asked.drop)
         try:
-            async with limit:
-                return await future
-        except TimeoutError:
-            if not limit.expired():  # the unit's own
-                raise
-            asked.dropped = True
-            raise StoreUnavailable("The database takes too long to answer.") from None
+            return await future
+        finally:
+            limit.cancel()
 
     async def close(self) -> bool:
         """Refuse new units, finish those that wait; False if that takes too long."""

@@ -187,7 +187,7 @@ class AnthropicReading:
             case "message_stop":
                 self.finished = self.complete = True
             case "error":
-                raise ErrorEvent(event.data.encode())
+                raise ErrorEvent(event.data)
             case _:
                 pass
 

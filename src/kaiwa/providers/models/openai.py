@@ -162,12 +162,12 @@ class OpenAIReading:
         self.complete = False
 
     def read(self, event: SseEvent, deltas: list[Delta]) -> None:
-        if event.data == "[DONE]":
+        if event.data == b"[DONE]":
             self.finished = self.complete = True
             return
         chunk = _decode(event.data)
         if event.event == "error" or chunk.error:
-            raise ErrorEvent(event.data.encode())
+            raise ErrorEvent(event.data)
         self._take(chunk, deltas)
 
     def read_whole(self, body: bytes, deltas: list[Delta]) -> None:
