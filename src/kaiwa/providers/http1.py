@@ -67,6 +67,9 @@ class Response:
     # The parser's callbacks.
 
     def on_message_begin(self) -> None:
+        if self._ended:
+            self._keeps = False
+            raise OutboundError("the server says more than it was asked for")
         self.headers = {}
         self._head_size = 0
 
@@ -220,9 +223,16 @@ class Response:
                 self._hand_on(self._inflater.decompress(body, _INFLATED))
                 body = self._inflater.unconsumed_tail
         except zlib.error:
-            self.fail(OutboundError("the server's answer cannot be unpacked"))
+            self._give_up(OutboundError("the server's answer cannot be unpacked"))
+
+    def _give_up(self, error: BaseException) -> None:
+        """What has come cannot be handed on, even if it was the whole answer."""
+        self._ended = False
+        self.fail(error)
 
     def _hand_on(self, body: bytes) -> None:
+        if not body:
+            return
         if self._hear is None or self._rest or self._held:
             self._held.append(body)
             self._held_size += len(body)
@@ -232,7 +242,7 @@ class Response:
         try:
             self._rest = None if self._stopped else self._hear(body)
         except BaseException as error:  # it is the reader's, who waits in `pour`
-            self.fail(error)
+            self._give_up(error)
             return
         if self._rest:
             self._connection.pause()
