@@ -6,7 +6,7 @@ DATA ?= ./data
 
 RUN = .venv/bin
 
-.PHONY: serve install install-dev test torture check lock clean
+.PHONY: serve install install-dev test torture bench check lock clean
 
 serve: install ## Install and serve on HOST:PORT, data in DATA
 	$(RUN)/kaiwa --data $(DATA) serve --host $(HOST) --port $(PORT)
@@ -20,6 +20,13 @@ TIMES ?= 100
 
 torture: .venv/installed-dev ## Kill and cut off servers under load, TIMES over: docs/reliability.md
 	KAIWA_TORTURE=$(TIMES) $(RUN)/pytest -n 2 -m torture tests/e2e
+
+NAMES ?=
+ROUNDS ?= 3
+MINUTES ?= 10
+
+bench: .venv/installed-dev ## Measure beside the floor, all or only NAMES: docs/performance.md
+	@$(RUN)/python -m bench $(NAMES) --rounds $(ROUNDS) --minutes $(MINUTES)
 
 check: .venv/installed-dev ## Linters, types, import contracts
 	$(RUN)/ruff check .

@@ -1,0 +1,163 @@
+"""A model server in a process of its own: `python -m bench.model PORT`.
+
+A model's name says how it speaks: `TOKENS-PER_SECOND[-SILENCE_MS]`, 0 a second meaning at once. A
+paced token's text is the moment at which it left, by the monotonic clock, so that whoever gets it
+knows how long it was under way. `GET /log` gives, and forgets, what questions came; see `Line`.
+"""
+
+import asyncio
+import sys
+from time import monotonic
+from typing import cast
+
+import httptools
+import msgspec
+import uvloop
+from msgspec import Struct
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+_CHUNK = (
+    'data: {"id":"chatcmpl-BxW2mQvG7mJ9yq3h","object":"chat.completion.chunk",'
+    '"created":1763631412,"model":"bench-model","system_fingerprint":"fp_44709d6fcb",'
+    '"choices":[{"index":0,"delta":%s,"logprobs":null,"finish_reason":%s}],"usage":%s}\n\n'
+)
+
+
+class _Message(Struct):
+    content: str
+
+
+class _Question(Struct):
+    model: str
+    messages: list[_Message]
+
+
+class Line(Struct, array_like=True):
+    """One question of the log."""
+
+    question: str
+    messages: int
+    """What the model was told in all: the prompt, the history and the question."""
+    arrived: float
+    spoke: float
+    """When the first token left."""
+
+
+class _Plan(Struct, frozen=True):
+    tokens: int
+    per_second: float
+    silence: float
+
+
+def _chunked(text: str) -> bytes:
+    body = text.encode()
+    return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+def _frame(delta: str, finish: str = "null", usage: str = "null") -> bytes:
+    return _chunked(_CHUNK % (delta, finish, usage))
+
+
+_FIRST = _frame('{"role":"assistant","content":""}')
+_TOKEN = _frame('{"content":" word"}')
+_decode = msgspec.json.Decoder(_Question).decode
+
+
+def _last(tokens: int) -> bytes:
+    usage = f'{{"prompt_tokens":30,"completion_tokens":{tokens},"total_tokens":{tokens + 30}}}'
+    return _frame("{}", '"stop"', usage) + _chunked("data: [DONE]\n\n") + b"0\r\n\r\n"
+
+
+def _plan(model: str) -> _Plan:
+    tokens, per_second, *silence = model.split("-")
+    return _Plan(int(tokens), float(per_second), float(silence[0]) / 1000 if silence else 0.0)
+
+
+class Log:
+    """The questions that came."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+
+class Speaker(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._body: list[bytes] = []
+        self._url = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._url, self._body = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._url == b"/log":
+            body = msgspec.json.encode(self._log.lines)
+            self._log.lines = []
+            head = (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            )
+            self._transport.write(head % len(body) + body)
+            return
+        arrived = monotonic()
+        question = _decode(b"".join(self._body))
+        plan = _plan(question.model)
+        self._transport.write(_HEAD)
+        self._timer = self._loop.call_later(plan.silence, self._speak, plan, question, arrived)
+
+    def _speak(self, plan: _Plan, question: _Question, arrived: float) -> None:
+        now = monotonic()
+        told = question.messages
+        self._log.lines.append(Line(told[-1].content, len(told), arrived, now))
+        if plan.per_second:
+            self._transport.write(_FIRST)
+            self._go_on(plan, 0, now)
+            return
+        for frame in (_FIRST, *[_TOKEN] * plan.tokens, _last(plan.tokens)):
+            self._transport.write(frame)
+
+    def _go_on(self, plan: _Plan, said: int, begun: float) -> None:
+        if said == plan.tokens:
+            self._transport.write(_last(said))
+            return
+        self._transport.write(_frame(f'{{"content":"{monotonic():.6f} "}}'))
+        due = begun + (said + 1) / plan.per_second
+        self._timer = self._loop.call_later(
+            max(0.0, due - monotonic()), self._go_on, plan, said + 1, begun
+        )
+
+
+async def serve(port: int) -> None:
+    """Until the process is ended."""
+    log = Log()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Speaker(log), "127.0.0.1", port, backlog=4096
+    )
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1])))
