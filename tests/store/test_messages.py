@@ -1,9 +1,10 @@
 """Messages: opened, kept while they grow, closed, paged, read as history."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from itertools import count
+from itertools import count, islice
 from typing import Any
 from uuid import UUID
 
@@ -342,26 +343,23 @@ async def test_history_holds_what_was_answered(db: Database, app: App) -> None:
     running = await go_on(db, app, where)
     await checkpoint_messages(db, [Draft(running.id, "not yet", "")])
     await finish(db, await begin(db, app), "elsewhere")
-    found = await read_history(db, where, 10, lambda _: True)
-    assert [each.answer for each in found] == ["one", "two", "three", "four"]
-    assert found[1] == Exchange("two?", "two")
-    assert [e.answer for e in await read_history(db, where, 2, lambda _: True)] == ["three", "four"]
+    found = await read_history(db, where, 10, list[Exchange])
+    assert [each.answer for each in found] == ["four", "three", "two", "one"]
+    assert found[2] == Exchange("two?", "two")
+    assert [e.answer for e in await read_history(db, where, 2, list[Exchange])] == ["four", "three"]
 
 
-async def test_history_is_read_no_further_than_it_is_kept(db: Database, app: App) -> None:
+async def test_history_is_read_newest_first_and_as_far_as_is_chosen(db: Database, app: App) -> None:
     first = await begin(db, app)
     await finish(db, first, "answer 0")
     for n in range(1, 30):
         await finish(db, await go_on(db, app, first.conversation_id), f"answer {n}")
-    shown: list[str] = []
 
-    def keep(exchange: Exchange) -> bool:
-        shown.append(exchange.answer)
-        return len(shown) < 4
+    def choose(newest_first: Iterator[Exchange]) -> list[str]:
+        return [exchange.answer for exchange in islice(newest_first, 4)]
 
-    found = await read_history(db, first.conversation_id, 500, keep)
-    assert shown == ["answer 29", "answer 28", "answer 27", "answer 26"]
-    assert [each.answer for each in found] == ["answer 27", "answer 28", "answer 29"]
+    found = await read_history(db, first.conversation_id, 500, choose)
+    assert found == ["answer 29", "answer 28", "answer 27", "answer 26"]
 
 
 async def test_the_first_query_is_the_oldest(db: Database, app: App) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, event
 from uuid_utils.compat import uuid7
 
-from kaiwa.domain.message import Draft
+from kaiwa.domain.message import Draft, Exchange
 from kaiwa.store.apps import get_config
 from kaiwa.store.conversations import (
     SortBy,
@@ -89,7 +89,7 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Databa
     await find_message(seen, app.id, "ann", second.id)
     await set_rating(seen, app.id, "ann", second.id, "like", None, uuid7, tick())
     await set_rating(seen, app.id, "ann", second.id, None, None, uuid7, tick())
-    await read_history(seen, where, 5, lambda _: True)
+    await read_history(seen, where, 5, list[Exchange])
     await first_query(seen, where)
     await rename_conversation(seen, app.id, "ann", where, "x", tick())
     await pin_conversation(seen, app.id, "ann", where, True)

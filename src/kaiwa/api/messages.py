@@ -87,14 +87,7 @@ async def get_suggested(
     config = await get_config(site.db, caller.app.id, conversation.config_id)
     if not caller.config.suggestions_enabled:
         raise BadRequest("Suggested Questions Is Disabled.")
-    left = _SUGGEST_FROM
-
-    def keep(_: Exchange) -> bool:
-        nonlocal left
-        left -= 1
-        return left >= 0
-
-    latest = await store.read_history(site.db, conversation.id, _SUGGEST_FROM, keep)
+    newest = await store.read_history(site.db, conversation.id, _SUGGEST_FROM, list[Exchange])
     kit = await site.context.kit_for(caller.config)
-    questions = await suggest_questions(latest, kit.side_model, config.suggested_questions)
+    questions = await suggest_questions(newest[::-1], kit.side_model, config.suggested_questions)
     return Response(wire.Suggestions("success", questions))

@@ -16,7 +16,6 @@ from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import AppConfig, ModelConfig
 from kaiwa.domain.events import TurnOpened
 from kaiwa.domain.history import (
-    HistoryWindow,
     check_fits,
     history_budget,
     lower_max_tokens,
@@ -65,6 +64,7 @@ class Asking:
         self._db = db
         self._emit = emit
         self._rounds: list[Round] = []
+        self._history: list[PromptMessage] = []
 
     @property
     def usage(self) -> Usage:
@@ -96,28 +96,33 @@ class Asking:
         max_tokens = max_tokens_of(bare.params)
         check_fits(bare, model.context_size, max_tokens)
         budget = history_budget(model.context_size, max_tokens, prompt_tokens(bare))
-        history = await self._history(budget)
+        self._history = await self._read_history(budget)
         try:
-            await self._call(model, history)
+            await self._call(model)
         except PromptTooLong:
-            if self._answer.begun or not history:
+            if self._answer.begun or not self._history:
                 raise
-            await self._call(model, history[(len(history) + 1) // 2 :])
+            self._history = self._history[(len(self._history) + 1) // 2 :]
+            await self._call(model)
 
-    async def _history(self, budget: int) -> list[PromptMessage]:
+    async def _read_history(self, budget: int) -> list[PromptMessage]:
         if self._message.position == 1:
             return []
-        window = HistoryWindow(budget, _HISTORY_LIMIT)
         conversation_id = self._message.conversation_id
-        earlier = await read_history(self._db, conversation_id, _HISTORY_LIMIT, window)
-        return trim(earlier, budget)
+        return await read_history(
+            self._db, conversation_id, _HISTORY_LIMIT, lambda newest: trim(newest, budget)
+        )
 
-    async def _call(self, model: ModelChoice, history: Sequence[PromptMessage]) -> None:
-        request = lower_max_tokens(self._request(model, history), model.context_size)
+    async def _call(self, model: ModelChoice) -> None:
+        request = lower_max_tokens(self._request(model, self._history), model.context_size)
+        prompt = prompt_tokens(request)
         asked_at = self._live.ask_model()
         refused = False
         try:
             async with model.server.stream(request) as stream:
+                # What was told is not needed for as long as the answer takes.
+                del request
+                self._history = []
                 await relay(stream, self._answer, self._live, self._emit)
         except KaiwaError:
             refused = not self._answer.begun
@@ -125,7 +130,7 @@ class Asking:
         finally:
             if not refused:
                 latency = monotonic() - asked_at
-                self._rounds.append(_round(model, request, self._answer, latency))
+                self._rounds.append(_round(model, prompt, self._answer, latency))
             self._live.asked_at = None
 
     def _request(self, model: ModelChoice, history: Sequence[PromptMessage]) -> ModelRequest:
@@ -139,13 +144,13 @@ class Asking:
         )
 
 
-def _round(model: ModelChoice, request: ModelRequest, answer: Answer, latency: float) -> Round:
+def _round(model: ModelChoice, prompt: int, answer: Answer, latency: float) -> Round:
     """What the call cost: as the provider reports it, else as we estimate it."""
     reported = answer.usage
     return Round(
         provider=model.provider,
         model=model.name,
-        prompt_tokens=reported.prompt_tokens if reported else prompt_tokens(request),
+        prompt_tokens=reported.prompt_tokens if reported else prompt,
         completion_tokens=(
             reported.completion_tokens
             if reported

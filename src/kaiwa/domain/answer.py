@@ -25,6 +25,8 @@ class Answer:
         """Whether text is shown as it comes."""
         self._showing_thought = False
         self._parts: list[str] = []
+        self._joined = 0
+        """How many pieces fewer there are because they were joined."""
         self._thoughts: list[str] = []
 
     def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]:
@@ -64,7 +66,10 @@ class Answer:
     @property
     def text(self) -> str:
         """All events so far, joined."""
-        return "".join(self._parts)
+        if len(self._parts) > 1:
+            self._joined += len(self._parts) - 1
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
 
     @property
     def reasoning(self) -> str:
@@ -74,7 +79,7 @@ class Answer:
     @property
     def length(self) -> int:
         """Grows with every piece of text or reasoning; counts pieces, not characters."""
-        return len(self._parts) + len(self._thoughts)
+        return self._joined + len(self._parts) + len(self._thoughts)
 
     @property
     def begun(self) -> bool:

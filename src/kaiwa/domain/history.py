@@ -1,6 +1,6 @@
 """How much of a conversation a model is told again, and whether a prompt fits at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -25,32 +25,14 @@ def history_budget(context_size: int | None, max_tokens: int, system_tokens: int
     return max((context_size or UNKNOWN_CONTEXT_SIZE) - max_tokens - system_tokens, 0)
 
 
-class HistoryWindow:
-    """Asked for each exchange, newest first: is it still to be read?
-
-    Says no from the one on that begins beyond the budget; `trim` then cuts the last one to size.
-    """
-
-    def __init__(self, budget: int, limit: int = 500) -> None:
-        """`budget` in tokens, `limit` in exchanges."""
-        self._tokens_left = budget
-        self._exchanges_left = limit
-
-    def __call__(self, exchange: Exchange) -> bool:
-        if self._tokens_left < 0 or self._exchanges_left <= 0:
-            return False
-        self._tokens_left -= count_tokens(exchange.query) + count_tokens(exchange.answer)
-        self._exchanges_left -= 1
-        return True
-
-
-def trim(history: Sequence[Exchange], budget: int) -> list[PromptMessage]:
+def trim(newest_first: Iterable[Exchange], budget: int) -> list[PromptMessage]:
     """The newest messages of the history, oldest first, that fit the budget in tokens.
 
-    Single messages go, so an answer may stay without its question; the newest always stays.
+    Single messages go, so an answer may stay without its question; the newest always stays. No
+    more is taken from `newest_first` than it needs.
     """
     kept: list[PromptMessage] = []
-    for exchange in reversed(history):
+    for exchange in newest_first:
         for message in (
             PromptMessage("assistant", exchange.answer),
             PromptMessage("user", exchange.query),

@@ -120,6 +120,7 @@ class ModelServer:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
         """Entering waits for the first deltas: until they are here, asking again does no harm."""
         answer = await self._ask(request)
+        del request  # else a long prompt lives as long as the answer takes
         try:
             yield answer
         finally:

@@ -1,8 +1,8 @@
 """Messages: opened, kept while they grow, closed; found, paged, and read as history."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -34,6 +34,8 @@ from kaiwa.store.rows import (
 )
 from kaiwa.store.tables import IS_RUNNING, conversations, end_users, feedback, messages, rounds
 
+T = TypeVar("T")
+
 _AFTER_ALL = 2**31 - 1  # larger than any position
 
 _THIS = messages.c.conversation_id == bindparam("this", type_=ID)
@@ -48,6 +50,7 @@ _TOUCH = (
     .values(
         updated_at=bindparam("moment", type_=MICROS), inputs=bindparam("new_inputs", type_=INPUTS)
     )
+    .returning(conversations.c.user_id)
 )
 _LAST = (
     select(messages.c.id, messages.c.position)
@@ -109,9 +112,10 @@ def _touch(conn: Connection, opening: Opening) -> UUID:
         "moment": opening.now,
         "new_inputs": opening.conversation_inputs,
     }
-    if not conn.execute(_TOUCH, scope | touched).rowcount:
+    user_id = conn.scalar(_TOUCH, scope | touched)
+    if user_id is None:
         raise NotFound("Conversation Not Exists.")
-    return conn.execute(_USER, scope).scalar_one()
+    return user_id
 
 
 # A row that another transaction holds is being closed: waiting for it, while holding others, could
@@ -148,7 +152,6 @@ async def beat(db: Database, message_ids: Sequence[UUID]) -> None:
         await db.write(lambda conn: conn.execute(_BEAT, rows).rowcount)
 
 
-_WORKSPACE = select(messages.c.workspace_id).where(messages.c.id == bindparam("this", type_=ID))
 _ENDED: dict[str, Any] = {
     "outcome": bindparam("new_outcome", type_=OUTCOME),
     "error_code": bindparam("new_code"),
@@ -156,8 +159,12 @@ _ENDED: dict[str, Any] = {
     "finished_at": bindparam("moment", type_=MICROS),
 }
 _CLOSE = (
-    update(messages).where(messages.c.id == bindparam("this", type_=ID)).values(**_SAID, **_ENDED)
+    update(messages)
+    .where(messages.c.id == bindparam("this", type_=ID))
+    .values(**_SAID, **_ENDED)
+    .returning(messages.c.workspace_id)
 )
+_CLOSE_RUNNING = _CLOSE.where(IS_RUNNING)
 _DROP_ROUNDS = delete(rounds).where(rounds.c.message_id == bindparam("this", type_=ID))
 _ADD_ROUNDS = insert(rounds)
 
@@ -172,9 +179,6 @@ async def close_message(db: Database, closing: Closing) -> None:
 
 def _close(conn: Connection, closing: Closing) -> None:
     this = {"this": closing.message_id}
-    workspace_id = conn.scalar(_WORKSPACE, this)
-    if workspace_id is None:
-        return
     said = {"new_answer": closing.answer, "new_reasoning": closing.reasoning}
     ended = {
         "new_outcome": closing.outcome,
@@ -182,8 +186,13 @@ def _close(conn: Connection, closing: Closing) -> None:
         "new_error": closing.error,
         "moment": closing.now,
     }
-    conn.execute(_CLOSE, this | said | ended)
-    conn.execute(_DROP_ROUNDS, this)
+    bound = this | said | ended
+    workspace_id = conn.scalar(_CLOSE_RUNNING, bound)
+    if workspace_id is None:  # closed before, by us or as abandoned, or erased
+        workspace_id = conn.scalar(_CLOSE, bound)
+        if workspace_id is None:
+            return
+        conn.execute(_DROP_ROUNDS, this)
     whose = {"message_id": closing.message_id, "workspace_id": workspace_id}
     rows = [
         whose | {"position": position} | round_row(spent)
@@ -289,23 +298,17 @@ _HISTORY = (
 
 
 async def read_history(
-    db: Database, conversation_id: UUID, limit: int, keep: Callable[[Exchange], bool]
-) -> list[Exchange]:
-    """The newest `limit` exchanges that were answered and have ended, oldest first.
+    db: Database, conversation_id: UUID, limit: int, choose: Callable[[Iterator[Exchange]], T]
+) -> T:
+    """What `choose` makes of the newest `limit` exchanges that were answered and have ended.
 
-    `keep` sees them newest first, on the reader's thread; the first it refuses ends the
-    reading and is left out, so a long conversation is never loaded whole.
+    It gets them newest first, on the reader's thread, perhaps twice; what it does not take is not
+    loaded, so a long conversation never is as a whole.
     """
 
-    def unit(conn: Connection) -> list[Exchange]:
-        kept: list[Exchange] = []
+    def unit(conn: Connection) -> T:
         with conn.execute(_HISTORY, {"this": conversation_id, "most": limit}) as rows:
-            for row in rows:
-                exchange = Exchange(row.query, row.answer)
-                if not keep(exchange):
-                    break
-                kept.append(exchange)
-        return kept[::-1]
+            return choose(Exchange(query, answer) for query, answer in rows)
 
     return await db.read(unit)
 
