@@ -164,3 +164,7 @@ async def _stop(server: Server, running: Running, seconds: float) -> None:
         server.hang_up()
         await running.drain(0)
     server.should_exit = True
+    # Every answer is kept by now, but its end may still be on its way out; we are cancelled when
+    # the last one has gone.
+    await anyio.sleep(_LAST_WORDS_SECONDS)
+    server.hang_up()
