@@ -2,6 +2,8 @@
 
 import argparse
 import resource
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -38,6 +40,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(describe_machine(), "\n", flush=True)
     stay_on_others()
+    signal.signal(signal.SIGTERM, _end)
     tables: list[Table] = []
     with tempfile.TemporaryDirectory(prefix="kaiwa-bench-") as name:
         folder = Path(name)
@@ -47,6 +50,11 @@ def main() -> None:
                 tables.append(uvloop.run(BENCHES[name](bench)))
                 print(tables[-1], flush=True)
     print(overview(tables))
+
+
+def _end(number: int, frame: object) -> None:
+    """By an exception, so that what was started is ended too."""
+    sys.exit(1)
 
 
 if __name__ == "__main__":
