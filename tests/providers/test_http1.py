@@ -39,6 +39,7 @@ class Served:
         self.port = 0
         self.connections = 0
         self.questions = 0
+        self.heads: list[bytes] = []
         self.play: Play = answer(HELLO)
         self.left = asyncio.Event()
         """Set when a client has gone."""
@@ -54,6 +55,7 @@ class Served:
                 length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
                 await reader.readexactly(length)
                 self.questions += 1
+                self.heads.append(head)
                 await self.play(reader, writer)
         except (asyncio.IncompleteReadError, OSError):
             self.left.set()
@@ -427,6 +429,25 @@ async def test_a_header_cannot_smuggle_another(
     with pytest.raises(OutboundError, match="a header of the request is not valid"):
         await pool.post(find_target(served.url + path), headers, b"")
     assert served.questions == 0
+
+
+async def test_the_operators_headers_stand_before_ours_and_none_twice(
+    served: Served, pool: Pool
+) -> None:
+    given = {"HOST": "models.example", "User-Agent": "x", "Authorization": "Bearer k"}
+    given |= {"Content-Length": "99", "Transfer-Encoding": "chunked"}
+    target = find_target(served.url.replace("http://", "http://ann:secret@"))
+    with anyio.fail_after(10):
+        response = await pool.post(target, given, b"{}")
+        await response.pour(lambda _: None)
+    lines = [line.lower() for line in served.heads[0].split(b"\r\n")[1:-2]]
+    assert sorted(lines) == [
+        b"accept-encoding: identity",
+        b"authorization: bearer k",
+        b"content-length: 2",
+        b"host: models.example",
+        b"user-agent: x",
+    ]
 
 
 async def test_a_path_cannot_smuggle_a_line(served: Served, pool: Pool) -> None:

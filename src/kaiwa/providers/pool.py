@@ -30,8 +30,8 @@ class Target(NamedTuple):
     host: str
     port: int
     path: str
-    head: str
-    """The header lines that follow from the address."""
+    headers: dict[str, str]
+    """Those that follow from the address, and ours; what a request says itself comes first."""
 
     @property
     def origin(self) -> tuple[bool, str, int]:
@@ -49,26 +49,31 @@ def find_target(url: str) -> Target:
             raise ValueError(url)
     except ValueError as error:
         raise OutboundError("the server's address is not valid") from error
-    head = f"Host: {found.host_port_subcomponent}\r\n"
+    headers = {
+        "host": found.host_port_subcomponent or "",
+        "accept-encoding": "identity",
+        "user-agent": "kaiwa",
+    }
     if found.user:
         pair = f"{found.user}:{found.password or ''}".encode()
-        head += f"Authorization: Basic {b64encode(pair).decode()}\r\n"
-    return Target(found.scheme == "https", found.raw_host, port, found.raw_path_qs or "/", head)
+        headers["authorization"] = f"Basic {b64encode(pair).decode()}"
+    path = found.raw_path_qs or "/"
+    return Target(found.scheme == "https", found.raw_host, port, path, headers)
 
 
 def write_request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
     """A POST. Raises `OutboundError` for a header that would end early."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\r") + lines.count("\n") != 2 * len(headers):
-        raise OutboundError("a header of the request is not valid")
-    head = (
-        f"POST {target.path} HTTP/1.1\r\n{target.head}Accept-Encoding: identity\r\n"
-        f"User-Agent: kaiwa\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
-    )
+    found = target.headers | {name.lower(): value for name, value in headers.items()}
+    found["content-length"] = str(len(body))
+    found.pop("transfer-encoding", None)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in found.items()])
     try:
-        return head.encode("latin-1") + body
+        head = f"POST {target.path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
     except UnicodeEncodeError as error:
         raise OutboundError("a header of the request is not valid") from error
+    if lines.count("\r") + lines.count("\n") != 2 * len(found):
+        raise OutboundError("a header of the request is not valid")
+    return head + body
 
 
 class Pool:
