@@ -239,11 +239,12 @@ async def test_what_came_before_a_fault_is_heard(served: Served, pool: Pool) -> 
     assert heard == b"Hello"
 
 
-async def test_a_head_without_end_is_cut_off(served: Served, pool: Pool) -> None:
-    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(OK)
-        for number in range(1_000_000):
-            writer.write(b"X-%d: %s\r\n" % (number, b"a" * 1000))
+@pytest.mark.parametrize("line", [b"X-A: " + b"a" * 1000 + b"\r\n", b"a" * 1000])
+async def test_a_head_without_end_is_cut_off(served: Served, pool: Pool, line: bytes) -> None:
+    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"X-B: ")
+        for _ in range(1_000_000):
+            writer.write(line)
             await writer.drain()
 
     served.play = drip
@@ -318,6 +319,27 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced(
     for _ in range(4):
         assert await body_of(pool, served.url) == b"Hello world"
     assert served.questions == 4
+
+
+async def test_a_question_nobody_answers_is_asked_twice_at_most(served: Served, pool: Pool) -> None:
+    """However many connections are free: it may be the question that the server dies of."""
+    all_there = asyncio.Event()
+
+    async def wait_for_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if served.questions == 5:
+            all_there.set()
+        await all_there.wait()
+        await answer(HELLO)(reader, writer)
+
+    served.play = wait_for_all
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(body_of, pool, served.url)
+    assert served.connections == served.questions == 5
+    served.play = answer(closes=True)
+    with pytest.raises(OutboundError, match=CLOSED):
+        await body_of(pool, served.url)
+    assert served.questions == 7
 
 
 async def test_a_slow_hearer_holds_the_server_back(served: Served, pool: Pool) -> None:

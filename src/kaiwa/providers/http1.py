@@ -23,6 +23,7 @@ _INFLATED: Final = 1 << 20
 
 _NO_HTTP: Final = "the server did not answer in HTTP"
 _CLOSED: Final = "the server closed the connection"
+_LONG_HEAD: Final = "the server's answer has too long a head"
 
 
 class OutboundError(Exception):
@@ -50,6 +51,8 @@ class Response:
         self._connection = connection
         self._parser = httptools.HttpResponseParser(self)
         self._head_size = 0
+        self._unknown_size = 0
+        """What has come before the status was known, interim answers too."""
         self._known = False
         self._parts: list[bytes] = []
         self._held: deque[bytes] = deque()
@@ -76,7 +79,7 @@ class Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
         if self._head_size > _HEAD_LIMIT:
-            raise OutboundError("the server's answer has too long a head")
+            raise OutboundError(_LONG_HEAD)
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
@@ -110,6 +113,10 @@ class Response:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             cause = error.__context__
             self.fail(cause if isinstance(cause, OutboundError) else OutboundError(_NO_HTTP))
+        if not self._known:
+            self._unknown_size += len(data)
+            if self._unknown_size > _HEAD_LIMIT:  # a header without end never becomes one
+                self.fail(OutboundError(_LONG_HEAD))
         if self._parts:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()

@@ -69,8 +69,9 @@ def write_request(target: Target, headers: Mapping[str, str], body: bytes) -> by
     lines = "".join([f"{name}: {value}\r\n" for name, value in found.items()])
     try:
         head = f"POST {target.path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise OutboundError("a header of the request is not valid") from error
+    except UnicodeEncodeError:
+        # Not from the error, which holds the whole head, and in it the key.
+        raise OutboundError("a header of the request is not valid") from None
     if lines.count("\r") + lines.count("\n") != 2 * len(found):
         raise OutboundError("a header of the request is not valid")
     return head + body
@@ -90,15 +91,15 @@ class Pool:
     async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Response:
         """The answer, its head known. Raises `OutboundError`. The caller closes it."""
         request = write_request(target, headers, body)
-        while connection := self._find_free(target):
+        if connection := self._find_free(target):
             response = connection.ask(request)
             try:
                 await self._wait_head(response)
+                return response
             except OutboundError:
                 if response.begun:
                     raise
-                continue  # it was closed while it was idle: the question never arrived
-            return response
+                # Most likely closed while it was idle; asked once more, on a new one, and no more.
         response = (await self._connect(target)).ask(request)
         await self._wait_head(response)
         return response
@@ -153,10 +154,12 @@ class Pool:
     async def _open(self, target: Target) -> Connection:
         loop = asyncio.get_running_loop()
         where = (target.host, target.port)
-        if where not in self._addresses:
-            self._addresses[where] = await loop.getaddrinfo(*where, type=socket.SOCK_STREAM)
+        addresses = self._addresses.get(where)
+        if addresses is None:
+            addresses = await loop.getaddrinfo(*where, type=socket.SOCK_STREAM)
+            self._addresses[where] = addresses
         found = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
-            self._addresses[where], happy_eyeballs_delay=0.25
+            addresses, happy_eyeballs_delay=0.25
         )
         try:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
