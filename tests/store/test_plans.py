@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.message import Draft, Exchange
@@ -56,18 +56,15 @@ class Explaining:
 
     def _explained(self, unit: Callable[[Connection], T]) -> Callable[[Connection], T]:
         def explain(conn: Connection) -> T:
-            said: list[tuple[str, Any]] = []
-
-            def note(_c: Any, _cursor: Any, sql: str, values: Any, _ctx: Any, many: bool) -> None:
-                said.append((sql, values[0] if many else values))
-
-            event.listen(conn, "before_cursor_execute", note)
+            said: list[str] = []
+            driver: Any = conn.connection.driver_connection
+            driver.set_trace_callback(said.append)
             try:
                 return unit(conn)
             finally:
-                event.remove(conn, "before_cursor_execute", note)
-                for sql, values in said:
-                    steps = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+                driver.set_trace_callback(None)
+                for sql in said:
+                    steps = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
                     self.plans.extend((sql, step.detail) for step in steps)
 
         return explain

@@ -14,13 +14,14 @@ from kaiwa.domain.app import App, AppConfig, AppDraft, Site
 from kaiwa.errors import AppUnavailable, OperatorError
 from kaiwa.ports import NewId
 from kaiwa.store.db import Database
+from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import columns_of
 from kaiwa.store.tables import DEFAULT_WORKSPACE, app_configs, apps
 
 _LIVE = apps.c.deleted_at.is_(None)
 
 APP_COLUMNS = columns_of(App, apps)
-"""What `to_app` needs, by name."""
+"""What `to_app` needs, in this order."""
 
 _TARGET = [*APP_COLUMNS, apps.c.deleted_at]
 
@@ -32,17 +33,10 @@ class _Fresh(Struct, frozen=True):
     config_id: UUID
 
 
-def to_app(row: Row[Any]) -> App:
-    """From a row that holds `APP_COLUMNS`."""
-    return App(
-        id=row.id,
-        workspace_id=row.workspace_id,
-        name=row.name,
-        mode=row.mode,
-        site=_decode_site(row.site),
-        api_enabled=row.api_enabled,
-        config_id=row.config_id,
-    )
+def to_app(row: Sequence[Any]) -> App:
+    """From the values of `APP_COLUMNS`."""
+    app_id, workspace_id, name, mode, site, api_enabled, config_id = row
+    return App(app_id, workspace_id, name, mode, _decode_site(site), api_enabled, config_id)
 
 
 @lru_cache(maxsize=256)
@@ -164,15 +158,17 @@ async def delete_app(db: Database, app_id: UUID, now: datetime) -> None:
         raise OperatorError(f"There is no app {app_id}.")
 
 
-_GET_CONFIG = select(app_configs.c.config).where(
-    app_configs.c.id == bindparam("config"), app_configs.c.app_id == bindparam("app")
+_GET_CONFIG = Prepared(
+    select(app_configs.c.config).where(
+        app_configs.c.id == bindparam("config"), app_configs.c.app_id == bindparam("app")
+    )
 )
 
 
 async def get_config(db: Database, app_id: UUID, config_id: UUID) -> AppConfig:
     """A version of the app's configuration, current or not; raises `AppUnavailable`."""
     bound = {"config": config_id, "app": app_id}
-    config = await db.read(lambda conn: conn.scalar(_GET_CONFIG, bound))
+    config = await db.read(lambda conn: _GET_CONFIG.value(conn, bound))
     if config is None:
         raise AppUnavailable
     return decode_config(config)

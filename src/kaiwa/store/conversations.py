@@ -6,12 +6,13 @@ from functools import cache
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, Update, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 
 from kaiwa.domain.message import Conversation, Page
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, MICROS
 from kaiwa.store.db import Database
+from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import THEIR_LIVE, columns_of, scope_of
 from kaiwa.store.tables import conversations, feedback, messages, rounds
 
@@ -19,13 +20,15 @@ SortBy = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
 
 _PORTION = 500
 _COLUMNS = columns_of(Conversation, conversations)
-_FIND = select(*_COLUMNS).where(THEIR_LIVE, conversations.c.id == bindparam("this", type_=ID))
+_FIND = Prepared(
+    select(*_COLUMNS).where(THEIR_LIVE, conversations.c.id == bindparam("this", type_=ID))
+)
 _CHANGE = update(conversations).where(THEIR_LIVE, conversations.c.id == bindparam("this", type_=ID))
 
 
 def find_within(conn: Connection, bound: Mapping[str, Any]) -> Conversation | None:
     """Inside a unit: the conversation `this` of the end user, both in `bound`."""
-    row = conn.execute(_FIND, bound).one_or_none()
+    row = _FIND.row(conn, bound)
     return Conversation(*row) if row else None
 
 
@@ -73,14 +76,14 @@ async def list_conversations(
             moment = last.created_at if sort_by.endswith("created_at") else last.updated_at
             after = {"moment": moment}
         query = _listing(sort_by, resumed=bool(last_id), sifted=pinned is not None)
-        found = [Conversation(*row) for row in conn.execute(query, bound | after)]
+        found = [Conversation(*row) for row in query.rows(conn, bound | after)]
         return Page(found[:limit], len(found) > limit)
 
     return await db.read(unit)
 
 
 @cache
-def _listing(sort_by: SortBy, *, resumed: bool, sifted: bool) -> Select[Any]:
+def _listing(sort_by: SortBy, *, resumed: bool, sifted: bool) -> Prepared:
     column = conversations.c[sort_by.removeprefix("-")]
     place = tuple_(column, conversations.c.id)
     last = tuple_(bindparam("moment", type_=MICROS), bindparam("this", type_=ID))
@@ -89,12 +92,14 @@ def _listing(sort_by: SortBy, *, resumed: bool, sifted: bool) -> Select[Any]:
         query = query.where(conversations.c.pinned == bindparam("kept"))
     if sort_by.startswith("-"):
         query = query.order_by(column.desc(), conversations.c.id.desc())
-        return query.where(place < last) if resumed else query
+        return Prepared(query.where(place < last) if resumed else query)
     query = query.order_by(column, conversations.c.id)
-    return query.where(place > last) if resumed else query
+    return Prepared(query.where(place > last) if resumed else query)
 
 
-_RENAME = _CHANGE.values(name=bindparam("new_name"), updated_at=bindparam("moment", type_=MICROS))
+_RENAME = Prepared(
+    _CHANGE.values(name=bindparam("new_name"), updated_at=bindparam("moment", type_=MICROS))
+)
 
 
 async def rename_conversation(
@@ -112,7 +117,7 @@ async def rename_conversation(
     return await _change(db, _RENAME, bound, {"new_name": name, "moment": now})
 
 
-_PIN = _CHANGE.values(pinned=bindparam("kept"))
+_PIN = Prepared(_CHANGE.values(pinned=bindparam("kept")))
 
 
 async def pin_conversation(
@@ -130,10 +135,10 @@ async def pin_conversation(
 
 
 async def _change(
-    db: Database, change: Update, bound: Mapping[str, Any], values: Mapping[str, Any]
+    db: Database, change: Prepared, bound: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Conversation:
     def unit(conn: Connection) -> Conversation:
-        conn.execute(change, {**bound, **values})
+        change.run(conn, {**bound, **values})
         changed = find_within(conn, bound)
         if changed is None:
             raise NotFound("Conversation Not Exists.")
@@ -142,7 +147,7 @@ async def _change(
     return await db.write(unit)
 
 
-_RETITLE = (
+_RETITLE = Prepared(
     update(conversations)
     .where(
         conversations.c.id == bindparam("this", type_=ID),
@@ -158,10 +163,10 @@ async def retitle_conversation(
 ) -> None:
     """Name it after its content, unless somebody named it meanwhile; `updated_at` stays."""
     bound = {"this": conversation_id, "old_name": instead_of, "new_name": title}
-    await db.write(lambda conn: conn.execute(_RETITLE, bound).rowcount)
+    await db.write(lambda conn: _RETITLE.run(conn, bound))
 
 
-_DELETE = _CHANGE.values(deleted_at=bindparam("moment", type_=MICROS))
+_DELETE = Prepared(_CHANGE.values(deleted_at=bindparam("moment", type_=MICROS)))
 
 
 async def delete_conversation(
@@ -175,7 +180,7 @@ async def delete_conversation(
 ) -> None:
     """Nobody finds it any more; `purge_conversations` erases it. Raises `NotFound`."""
     bound = scope_of(app_id, user, source) | {"this": conversation_id, "moment": now}
-    if not await db.write(lambda conn: conn.execute(_DELETE, bound).rowcount):
+    if not await db.write(lambda conn: _DELETE.run(conn, bound)):
         raise NotFound("Conversation Not Exists.")
 
 

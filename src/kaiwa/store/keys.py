@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from kaiwa.domain.app import ApiKey, Caller
 from kaiwa.errors import Forbidden, OperatorError
 from kaiwa.ports import NewId
 from kaiwa.store.apps import APP_COLUMNS, decode_config, parse_id, to_app
 from kaiwa.store.db import Database
+from kaiwa.store.prepared import Prepared
 from kaiwa.store.tables import api_keys, app_configs, apps
 
 _KEYS = (
@@ -86,8 +87,8 @@ async def revoke_key(db: Database, ref: str, now: datetime) -> ApiKey:
     return await db.write(unit)
 
 
-_FIND_CALLER = (
-    select(api_keys.c.id.label("key_id"), *APP_COLUMNS, apps.c.deleted_at, app_configs.c.config)
+_FIND_CALLER = Prepared(
+    select(api_keys.c.id, apps.c.deleted_at, app_configs.c.config, *APP_COLUMNS)
     .join(apps, apps.c.id == api_keys.c.app_id)
     .join(app_configs, app_configs.c.id == apps.c.config_id)
     .where(api_keys.c.digest == bindparam("sought"), api_keys.c.revoked_at.is_(None))
@@ -99,14 +100,14 @@ async def find_caller(db: Database, digest: bytes) -> Caller | None:
 
     Raises `Forbidden` when the app was deleted, or its API is switched off.
     """
-    bound = {"sought": digest}
-    row = await db.read(lambda conn: conn.execute(_FIND_CALLER, bound).one_or_none())
-    return _to_caller(row) if row else None
+    row = await db.read(lambda conn: _FIND_CALLER.row(conn, {"sought": digest}))
+    return _to_caller(*row) if row else None
 
 
-def _to_caller(row: Row[Any]) -> Caller:
-    if row.deleted_at:
+def _to_caller(key_id: UUID, deleted_at: datetime | None, config: str, *app_row: Any) -> Caller:
+    app = to_app(app_row)
+    if deleted_at:
         raise Forbidden("The app no longer exists.")
-    if not row.api_enabled:
+    if not app.api_enabled:
         raise Forbidden("The app's API service has been disabled.")
-    return Caller(row.key_id, to_app(row), decode_config(row.config))
+    return Caller(key_id, app, decode_config(config))

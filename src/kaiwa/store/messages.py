@@ -1,6 +1,7 @@
 """Messages: opened, kept while they grow, closed; found, paged, and read as history."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,6 +23,7 @@ from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
 from kaiwa.store.conversations import find_within
 from kaiwa.store.db import Database
+from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import (
     OF_USER,
     THEIR_LIVE,
@@ -40,11 +42,11 @@ _AFTER_ALL = 2**31 - 1  # larger than any position
 
 _THIS = messages.c.conversation_id == bindparam("this", type_=ID)
 
-_USER = select(OF_USER.label("id"))
-_ADD_USER = insert(end_users)
-_ADD_CONVERSATION = insert(conversations)
-_ADD = insert(messages).values(heartbeat_at=database_time())
-_TOUCH = (
+_USER = Prepared(select(OF_USER.label("id")))
+_ADD_USER = Prepared(insert(end_users))
+_ADD_CONVERSATION = Prepared(insert(conversations))
+_ADD = Prepared(insert(messages).values(heartbeat_at=database_time()))
+_TOUCH = Prepared(
     update(conversations)
     .where(THEIR_LIVE, conversations.c.id == bindparam("this", type_=ID))
     .values(
@@ -52,7 +54,7 @@ _TOUCH = (
     )
     .returning(conversations.c.user_id)
 )
-_LAST = (
+_LAST = Prepared(
     select(messages.c.id, messages.c.position)
     .where(_THIS)
     .order_by(messages.c.position.desc())
@@ -72,12 +74,11 @@ def _open(conn: Connection, opening: Opening) -> Message:
     parent_id, position = None, 1
     if opening.new:
         user_id = _ensure_user(conn, opening)
-        conn.execute(_ADD_CONVERSATION, conversation_row(opening, user_id))
+        _ADD_CONVERSATION.run(conn, conversation_row(opening, user_id))
     else:
         user_id = _touch(conn, opening)
-        last = conn.execute(_LAST, {"this": opening.conversation_id}).one_or_none()
-        if last:
-            parent_id, position = last.id, last.position + 1
+        if last := _LAST.row(conn, {"this": opening.conversation_id}):
+            parent_id, position = last[0], last[1] + 1
     message = Message(
         id=opening.message_id,
         conversation_id=opening.conversation_id,
@@ -92,16 +93,16 @@ def _open(conn: Connection, opening: Opening) -> Message:
         error=None,
         created_at=opening.now,
     )
-    conn.execute(_ADD, message_row(message, opening, user_id))
+    _ADD.run(conn, message_row(message, opening, user_id))
     return message
 
 
 def _ensure_user(conn: Connection, opening: Opening) -> UUID:
     scope = scope_of(opening.app_id, opening.user, opening.source)
-    found = conn.scalar(_USER, scope)
+    found = _USER.value(conn, scope)
     if found:
         return found
-    conn.execute(_ADD_USER, user_row(opening))
+    _ADD_USER.run(conn, user_row(opening))
     return opening.user_id
 
 
@@ -112,7 +113,7 @@ def _touch(conn: Connection, opening: Opening) -> UUID:
         "moment": opening.now,
         "new_inputs": opening.conversation_inputs,
     }
-    user_id = conn.scalar(_TOUCH, scope | touched)
+    user_id = _TOUCH.value(conn, scope | touched)
     if user_id is None:
         raise NotFound("Conversation Not Exists.")
     return user_id
@@ -127,7 +128,7 @@ _FREE = (
     .scalar_subquery()
 )
 _SAID: dict[str, Any] = {"answer": bindparam("new_answer"), "reasoning": bindparam("new_reasoning")}
-_CHECKPOINT = (
+_CHECKPOINT = Prepared(
     update(messages).where(messages.c.id == _FREE).values(**_SAID, heartbeat_at=database_time())
 )
 
@@ -138,18 +139,20 @@ async def checkpoint_messages(db: Database, drafts: Sequence[Draft]) -> None:
         {"this": draft.message_id, "new_answer": draft.answer, "new_reasoning": draft.reasoning}
         for draft in drafts
     ]
-    if rows:  # given no rows, Core would run the statement once without values
-        await db.write(lambda conn: conn.execute(_CHECKPOINT, rows).rowcount)
+    if rows:
+        await db.write(lambda conn: _CHECKPOINT.run_all(conn, rows))
 
 
-_BEAT = update(messages).where(messages.c.id == _FREE).values(heartbeat_at=database_time())
+_BEAT = Prepared(
+    update(messages).where(messages.c.id == _FREE).values(heartbeat_at=database_time())
+)
 
 
 async def beat(db: Database, message_ids: Sequence[UUID]) -> None:
     """Say that these messages, where they are running, are still worked on."""
     rows = [{"this": message_id} for message_id in message_ids]
     if rows:
-        await db.write(lambda conn: conn.execute(_BEAT, rows).rowcount)
+        await db.write(lambda conn: _BEAT.run_all(conn, rows))
 
 
 _ENDED: dict[str, Any] = {
@@ -164,9 +167,10 @@ _CLOSE = (
     .values(**_SAID, **_ENDED)
     .returning(messages.c.workspace_id)
 )
-_CLOSE_RUNNING = _CLOSE.where(IS_RUNNING)
+_CLOSE_RUNNING = Prepared(_CLOSE.where(IS_RUNNING))
+_CLOSE_AGAIN = Prepared(_CLOSE)
 _DROP_ROUNDS = delete(rounds).where(rounds.c.message_id == bindparam("this", type_=ID))
-_ADD_ROUNDS = insert(rounds)
+_ADD_ROUNDS = Prepared(insert(rounds))
 
 
 async def close_message(db: Database, closing: Closing) -> None:
@@ -187,9 +191,9 @@ def _close(conn: Connection, closing: Closing) -> None:
         "moment": closing.now,
     }
     bound = this | said | ended
-    workspace_id = conn.scalar(_CLOSE_RUNNING, bound)
+    workspace_id = _CLOSE_RUNNING.value(conn, bound)
     if workspace_id is None:  # closed before, by us or as abandoned, or erased
-        workspace_id = conn.scalar(_CLOSE, bound)
+        workspace_id = _CLOSE_AGAIN.value(conn, bound)
         if workspace_id is None:
             return
         conn.execute(_DROP_ROUNDS, this)
@@ -198,11 +202,10 @@ def _close(conn: Connection, closing: Closing) -> None:
         whose | {"position": position} | round_row(spent)
         for position, spent in enumerate(closing.usage.rounds, 1)
     ]
-    if rows:
-        conn.execute(_ADD_ROUNDS, rows)
+    _ADD_ROUNDS.run_all(conn, rows)
 
 
-_ABANDON = (
+_ABANDON = Prepared(
     update(messages)
     .where(
         type_coerce(messages.c.heartbeat_at, BigInteger)
@@ -224,7 +227,7 @@ async def close_abandoned(
         "new_error": error,
         "moment": now,
     }
-    return await db.write(lambda conn: conn.execute(_ABANDON, bound).rowcount)
+    return await db.write(lambda conn: _ABANDON.run(conn, bound))
 
 
 # `rating` is the last field of `Message`, and the only one from another table.
@@ -237,8 +240,10 @@ _RATED = select(*columns_of(Message, messages), feedback.c.rating).outerjoin_fro
     ),
 )
 
-_POSITION = select(messages.c.position).where(_THIS, messages.c.id == bindparam("first", type_=ID))
-_PAGE = (
+_POSITION = Prepared(
+    select(messages.c.position).where(_THIS, messages.c.id == bindparam("first", type_=ID))
+)
+_PAGE = Prepared(
     _RATED.where(_THIS, messages.c.position < bindparam("before"))
     .order_by(messages.c.position.desc())
     .limit(bindparam("most"))
@@ -266,17 +271,19 @@ async def list_messages(
             raise NotFound("Conversation Not Exists.")
         before: int | None = _AFTER_ALL
         if first_id:
-            before = conn.scalar(_POSITION, {"this": conversation_id, "first": first_id})
+            before = _POSITION.value(conn, {"this": conversation_id, "first": first_id})
         if before is None:
             raise NotFound("First Message Not Exists.")
-        found = [Message(*row) for row in conn.execute(_PAGE, bound | {"before": before})]
+        found = [Message(*row) for row in _PAGE.rows(conn, bound | {"before": before})]
         return Page(found[:limit][::-1], len(found) > limit)
 
     return await db.read(unit)
 
 
-_FIND = _RATED.join(conversations, conversations.c.id == messages.c.conversation_id).where(
-    THEIR_LIVE, messages.c.id == bindparam("this", type_=ID)
+_FIND = Prepared(
+    _RATED.join(conversations, conversations.c.id == messages.c.conversation_id).where(
+        THEIR_LIVE, messages.c.id == bindparam("this", type_=ID)
+    )
 )
 
 
@@ -285,11 +292,11 @@ async def find_message(
 ) -> Message | None:
     """None also when it is somebody else's or its conversation is deleted."""
     bound = scope_of(app_id, user, source) | {"this": message_id}
-    row = await db.read(lambda conn: conn.execute(_FIND, bound).one_or_none())
+    row = await db.read(lambda conn: _FIND.row(conn, bound))
     return Message(*row) if row else None
 
 
-_HISTORY = (
+_HISTORY = Prepared(
     select(messages.c.query, messages.c.answer)
     .where(_THIS, messages.c.answer != "", messages.c.outcome != Outcome.RUNNING)
     .order_by(messages.c.position.desc())
@@ -307,15 +314,15 @@ async def read_history(
     """
 
     def unit(conn: Connection) -> T:
-        with conn.execute(_HISTORY, {"this": conversation_id, "most": limit}) as rows:
+        with closing(_HISTORY.each(conn, {"this": conversation_id, "most": limit})) as rows:
             return choose(Exchange(query, answer) for query, answer in rows)
 
     return await db.read(unit)
 
 
-_FIRST = select(messages.c.query).where(_THIS).order_by(messages.c.position).limit(1)
+_FIRST = Prepared(select(messages.c.query).where(_THIS).order_by(messages.c.position).limit(1))
 
 
 async def first_query(db: Database, conversation_id: UUID) -> str | None:
     """What the conversation began with; None when it has no messages."""
-    return await db.read(lambda conn: conn.scalar(_FIRST, {"this": conversation_id}))
+    return await db.read(lambda conn: _FIRST.value(conn, {"this": conversation_id}))
