@@ -88,14 +88,16 @@ async def begin(
     db: Database, app: App, user: str = "ann", *, now: datetime | None = None
 ) -> Message:
     """The first message of a new conversation."""
-    return await open_message(db, replace(opening(app, user), now=now or tick()))
+    message, _ = await open_message(db, replace(opening(app, user), now=now or tick()))
+    return message
 
 
 async def go_on(
     db: Database, app: App, conversation_id: UUID, user: str = "ann", query: str = "why?"
 ) -> Message:
     """One more message of a conversation."""
-    return await open_message(db, opening(app, user, conversation_id, query))
+    message, _ = await open_message(db, opening(app, user, conversation_id, query))
+    return message
 
 
 def closing(

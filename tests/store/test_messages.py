@@ -63,7 +63,7 @@ async def get(db: Database, app: App, message: Message, user: str = "ann") -> Me
 
 async def test_an_opened_message_is_found_as_it_was_said(db: Database, app: App) -> None:
     asked = replace(opening(app), inputs={"大": 2**200, "f": 0.1, "l": [None, {"é": "\U0001f600"}]})
-    opened = await open_message(db, asked)
+    opened, _ = await open_message(db, asked)
     assert opened == Message(
         id=asked.message_id,
         conversation_id=asked.conversation_id,
@@ -342,10 +342,10 @@ async def test_history_holds_what_was_answered(db: Database, app: App) -> None:
     running = await go_on(db, app, where)
     await checkpoint_messages(db, [Draft(running.id, "not yet", "")])
     await finish(db, await begin(db, app), "elsewhere")
-    found = await read_history(db, where, 10, list[Exchange])
+    found = await read_history(db, where, list[Exchange], 10)
     assert [each.answer for each in found] == ["four", "three", "two", "one"]
     assert found[2] == Exchange("two?", "two")
-    assert [e.answer for e in await read_history(db, where, 2, list[Exchange])] == ["four", "three"]
+    assert [e.answer for e in await read_history(db, where, list[Exchange], 2)] == ["four", "three"]
 
 
 async def test_history_is_read_newest_first_and_as_far_as_is_chosen(db: Database, app: App) -> None:
@@ -357,7 +357,7 @@ async def test_history_is_read_newest_first_and_as_far_as_is_chosen(db: Database
     def choose(newest_first: Iterator[Exchange]) -> list[str]:
         return [exchange.answer for exchange in islice(newest_first, 4)]
 
-    found = await read_history(db, first.conversation_id, 500, choose)
+    found = await read_history(db, first.conversation_id, choose)
     assert found == ["answer 29", "answer 28", "answer 27", "answer 26"]
 
 

@@ -86,7 +86,7 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Databa
     await find_message(seen, app.id, "ann", second.id)
     await set_rating(seen, app.id, "ann", second.id, "like", None, uuid7, tick())
     await set_rating(seen, app.id, "ann", second.id, None, None, uuid7, tick())
-    await read_history(seen, where, 5, list[Exchange])
+    await read_history(seen, where, list[Exchange])
     await first_query(seen, where)
     await rename_conversation(seen, app.id, "ann", where, "x", tick())
     await pin_conversation(seen, app.id, "ann", where, True)

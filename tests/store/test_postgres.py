@@ -189,7 +189,7 @@ async def test_units_that_wait_together_learn_of_an_outage_together(
 async def test_two_processes_append_to_one_conversation_without_gaps(url: str) -> None:
     one, two = await open_postgres(url), await open_postgres(url)
     app = await make_app(one)
-    first = await open_message(one, opening(app))
+    first, _ = await open_message(one, opening(app))
     where = first.conversation_id
     async with asyncio.TaskGroup() as tasks:
         for db in (one, two) * 10:
@@ -216,7 +216,7 @@ async def test_a_new_end_user_of_two_first_questions_at_once_is_one(url: str) ->
 async def test_closing_twice_is_closing_once(url: str) -> None:
     db = await open_postgres(url)
     app = await make_app(db)
-    message = await open_message(db, opening(app))
+    message, _ = await open_message(db, opening(app))
     await close_message(db, closing(message.id))
     await close_message(db, closing(message.id))
     await db.close()

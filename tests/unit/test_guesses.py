@@ -1,11 +1,14 @@
 """Slowing down who guesses keys: counts, windows, addresses, and what is kept."""
 
+from uuid import UUID
+
 import pytest
 
 from kaiwa.api.guesses import Guesses
 from kaiwa.errors import TooManyRequests
 
 KEY = b"digest"
+APP = UUID(int=1)
 HOST = "192.0.2.1"
 
 
@@ -27,7 +30,7 @@ def guess(guesses: Guesses, host: str | None, times: int) -> None:
 def retry_after(guesses: Guesses, host: str | None, digest: bytes = KEY) -> int:
     """How long it has to wait; 0 when it may go on."""
     try:
-        if not guesses.knows(digest):
+        if not guesses.find_app(digest):
             guesses.check(host)
     except TooManyRequests as error:
         return error.retry_after or -1
@@ -61,7 +64,7 @@ def test_the_window_opens_with_the_first_wrong_key_and_is_not_prolonged():
 
 def test_a_good_key_goes_on_until_it_fails():
     guesses = Guesses(1, 60, Watch())
-    guesses.note_good(KEY)
+    guesses.note_good(KEY, APP)
     guess(guesses, HOST, 5)
     assert retry_after(guesses, HOST, KEY) == 0
     assert retry_after(guesses, HOST, b"another") > 0
@@ -94,6 +97,6 @@ def test_memory_is_bounded_whoever_comes():
     guesses = Guesses(1, 60, Watch())
     for number in range(25_000):
         guesses.note_wrong(f"10.0.{number // 250}.{number % 250}", b"%d" % number)
-        guesses.note_good(b"good %d" % number)
+        guesses.note_good(b"good %d" % number, APP)
     assert guesses.kept <= (10_000, 10_000)
     assert retry_after(guesses, "10.0.99.249") > 0

@@ -22,7 +22,7 @@ SETTINGS = UpkeepSettings(abandoned_after=30)
 
 async def abandon(stage: Stage, seconds: float) -> Message:
     """A message that nobody has worked on for so long."""
-    made = await open_message(stage.db, opening(stage.app))
+    made, _ = await open_message(stage.db, opening(stage.app))
     await checkpoint_messages(stage.db, [Draft(made.id, "half an ans", "hm")])
     await fall_silent(stage.db, made, seconds)
     return made

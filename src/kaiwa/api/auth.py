@@ -1,12 +1,17 @@
 """Who asks: the `Authorization` header → the caller's app, or a refusal."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
 
 from kaiwa.api.site import ApiRequest, site_of
 from kaiwa.domain.app import Caller
 from kaiwa.errors import Forbidden, NotChatApp, Unauthorized
-from kaiwa.store.db import Database
-from kaiwa.store.keys import find_caller
+from kaiwa.store.db import Database, Reads
+from kaiwa.store.keys import KeyedReads, find_caller
+
+T = TypeVar("T")
 
 CHAT_MODES = ("chat", "agent-chat")
 
@@ -19,9 +24,9 @@ async def authorise(request: ApiRequest, db: Database) -> Caller:
     chat app.
     """
     guesses = site_of(request).guesses
-    host = request.client.host if request.client else None
-    digest = _digest(request.headers.get("authorization", ""))
-    known = guesses.knows(digest)
+    host = _host(request)
+    digest = _digest(request)
+    known = guesses.find_app(digest)
     if not known:
         guesses.check(host)
     caller = await find_caller(db, digest)
@@ -30,7 +35,38 @@ async def authorise(request: ApiRequest, db: Database) -> Caller:
     if caller is None:
         guesses.note_wrong(host, digest)
         raise Unauthorized
-    guesses.note_good(digest)
+    if not known:
+        guesses.note_good(digest, caller.app.id)
+    return _admit(caller, request)
+
+
+async def authorise_reading(
+    request: ApiRequest, read: Callable[[Reads, UUID], Awaitable[T]]
+) -> tuple[Caller, T]:
+    """The caller, and what `read` reads for the app of that id.
+
+    A key that was seen before is looked up on the same way to the database as the first thing
+    that is read; what `read` itself refuses may then be refused before the key is. Raises as
+    `authorise` does.
+    """
+    site = site_of(request)
+    digest = _digest(request)
+    app_id = site.guesses.find_app(digest)
+    if app_id is None:
+        caller = await authorise(request, site.db)
+        return caller, await read(site.db, caller.app.id)
+    reads = KeyedReads(site.db, digest, app_id)
+    try:
+        found = await read(reads, app_id)
+    except Unauthorized:
+        site.guesses.note_wrong(_host(request), digest)
+        raise
+    if reads.caller is None:  # there was nothing to read
+        return await authorise(request, site.db), found
+    return _admit(reads.caller, request), found
+
+
+def _admit(caller: Caller, request: ApiRequest) -> Caller:
     origin = request.headers.get("origin")
     admitted = caller.config.origins
     if origin and admitted and origin not in admitted and "*" not in admitted:
@@ -40,7 +76,12 @@ async def authorise(request: ApiRequest, db: Database) -> Caller:
     return caller
 
 
-def _digest(header: str) -> bytes:
+def _host(request: ApiRequest) -> str | None:
+    return request.client.host if request.client else None
+
+
+def _digest(request: ApiRequest) -> bytes:
+    header = request.headers.get("authorization", "")
     scheme, _, token = header.partition(" ")
     if not token:
         raise Unauthorized("Authorization header must be provided and start with 'Bearer'")

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from kaiwa.api import wire
-from kaiwa.api.auth import authorise
+from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
     Body,
     check_files,
@@ -26,19 +26,26 @@ from kaiwa.api.sse import EventStream
 from kaiwa.chat.running import Live
 from kaiwa.chat.turn import Order, check_order, start_turn
 from kaiwa.domain.app import Caller
+from kaiwa.domain.message import Conversation
 from kaiwa.errors import InvalidParam
+from kaiwa.store.conversations import find_conversation
+from kaiwa.store.db import Reads
 
 
 async def post_chat_message(request: ApiRequest) -> ASGIApp:
     """Send a question; the answer comes as a stream or, `blocking`, as one JSON object."""
     site = site_of(request)
-    caller = await authorise(request, site.db)
-    body = await read_json(request)
+
+    async def read(db: Reads, app_id: UUID) -> tuple[Body, Conversation | None]:
+        body = await read_json(request)
+        return body, await _find_named(body, db, app_id)
+
+    caller, (body, conversation) = await authorise_reading(request, read)
     order, blocking = read_order(body, caller)
     site.context.running.admit(caller.app.id, caller.config.max_active_requests)
     if blocking and not caller.config.blocking:
         raise InvalidParam("This app does not support blocking mode")
-    ready = await check_order(order, site.context)
+    ready = await check_order(order, site.context, conversation)
     if blocking:
         live = start_turn(ready, site.context, _deaf)
         return cast(ASGIApp, await _whole_answer(request, site, live, caller.app.mode))
@@ -58,6 +65,16 @@ async def post_stop(request: ApiRequest, task_id: FromPath[str]) -> Response[wir
     user = required_user(await read_json(request))
     site.context.running.stop(task_id, caller.app.id, user)
     return Response(wire.Success())
+
+
+async def _find_named(body: Body, db: Reads, app_id: UUID) -> Conversation | None:
+    """The conversation the body names, if it is there; its faults come to light later."""
+    try:
+        conversation_id = read_uuid(body.get("conversation_id"), "conversation_id")
+        user = required_user(body)
+    except InvalidParam:
+        return None
+    return conversation_id and await find_conversation(db, app_id, user, conversation_id)
 
 
 def read_order(body: Body, caller: Caller) -> tuple[Order, bool]:

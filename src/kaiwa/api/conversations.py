@@ -1,12 +1,13 @@
 """The end user's conversations: list, rename, pin, delete."""
 
 from typing import Literal, cast
+from uuid import UUID
 
 from litestar import Response
 from litestar.params import FromPath
 
 from kaiwa.api import wire
-from kaiwa.api.auth import authorise
+from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
     as_text,
     path_uuid,
@@ -23,6 +24,7 @@ from kaiwa.domain.app import Caller
 from kaiwa.domain.message import Conversation
 from kaiwa.errors import InvalidParam, KaiwaError
 from kaiwa.store import conversations as store
+from kaiwa.store.db import Reads
 from kaiwa.store.messages import first_query
 
 SortBy = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
@@ -31,24 +33,27 @@ SORTS = ("created_at", "-created_at", "updated_at", "-updated_at")
 
 async def get_conversations(request: ApiRequest) -> Response[wire.ConversationPage]:
     """A page of the end user's conversations, after `last_id`."""
-    site = site_of(request)
-    caller = await authorise(request, site.db)
     query = request.query_params
-    user = user_or_default(query)
-    last_id = read_uuid(query.get("last_id"), "last_id")
-    limit = read_limit(query.get("limit"))
-    pinned = read_flag(query.get("pinned"), "pinned")
-    sort_by = read_choice(query.get("sort_by") or "-updated_at", SORTS, "sort_by")
-    page = await store.list_conversations(
-        site.db,
-        caller.app.id,
-        user,
-        last_id=last_id,
-        limit=limit,
-        pinned=pinned,
-        sort_by=cast(SortBy, sort_by),
-    )
-    return Response(wire.conversation_page(page, limit))
+
+    async def read(db: Reads, app_id: UUID) -> wire.ConversationPage:
+        user = user_or_default(query)
+        last_id = read_uuid(query.get("last_id"), "last_id")
+        limit = read_limit(query.get("limit"))
+        pinned = read_flag(query.get("pinned"), "pinned")
+        sort_by = read_choice(query.get("sort_by") or "-updated_at", SORTS, "sort_by")
+        page = await store.list_conversations(
+            db,
+            app_id,
+            user,
+            last_id=last_id,
+            limit=limit,
+            pinned=pinned,
+            sort_by=cast(SortBy, sort_by),
+        )
+        return wire.conversation_page(page, limit)
+
+    _, page = await authorise_reading(request, read)
+    return Response(page)
 
 
 async def delete_conversation(

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from math import ceil
+from uuid import UUID
 
 from cachetools import LRUCache, TTLCache
 
@@ -36,11 +37,11 @@ class Guesses:
         self._window = window
         self._timer = timer
         self._failures: TTLCache[str, Failures] = TTLCache(_MOST_ADDRESSES, window, timer)
-        self._good: LRUCache[bytes, bool] = LRUCache(_MOST_KEYS)
+        self._good: LRUCache[bytes, UUID] = LRUCache(_MOST_KEYS)
 
-    def knows(self, digest: bytes) -> bool:
-        """Whether this key was seen to be good."""
-        return digest in self._good
+    def find_app(self, digest: bytes) -> UUID | None:
+        """The app of a key that was seen to be good; it may be revoked since."""
+        return self._good.get(digest)
 
     def check(self, host: str | None) -> None:
         """For a key nobody knows. Raises `TooManyRequests` while its address has to wait."""
@@ -53,9 +54,8 @@ class Guesses:
             retry_after=max(1, left),
         )
 
-    def note_good(self, digest: bytes) -> None:
-        if digest not in self._good:  # which key was used last matters less than its cost
-            self._good[digest] = True
+    def note_good(self, digest: bytes, app_id: UUID) -> None:
+        self._good[digest] = app_id
 
     def note_wrong(self, host: str | None, digest: bytes) -> None:
         """Also for a key that was good until now: revoked, it is a guess like any other."""

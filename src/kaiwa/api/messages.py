@@ -1,12 +1,13 @@
 """Messages of a conversation, their ratings, and what to ask next."""
 
 from typing import cast
+from uuid import UUID
 
 from litestar import Response
 from litestar.params import FromPath
 
 from kaiwa.api import wire
-from kaiwa.api.auth import authorise
+from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
     as_text,
     path_uuid,
@@ -24,6 +25,7 @@ from kaiwa.errors import BadRequest, InvalidParam, NotFound
 from kaiwa.store import messages as store
 from kaiwa.store.apps import get_config
 from kaiwa.store.conversations import get_conversation
+from kaiwa.store.db import Reads
 from kaiwa.store.feedback import set_rating
 
 _SUGGEST_FROM = 3
@@ -31,23 +33,26 @@ _SUGGEST_FROM = 3
 
 async def get_messages(request: ApiRequest) -> Response[wire.MessagePage]:
     """A page of a conversation: the newest messages before `first_id`, oldest first."""
-    site = site_of(request)
-    caller = await authorise(request, site.db)
     query = request.query_params
-    user = user_or_default(query)
-    if "conversation_id" not in query:
-        raise InvalidParam(
-            "Missing required parameter in the query string", params="conversation_id"
+
+    async def read(db: Reads, app_id: UUID) -> wire.MessagePage:
+        user = user_or_default(query)
+        if "conversation_id" not in query:
+            raise InvalidParam(
+                "Missing required parameter in the query string", params="conversation_id"
+            )
+        conversation_id = read_uuid(query.get("conversation_id"), "conversation_id")
+        first_id = read_uuid(query.get("first_id"), "first_id")
+        limit = read_limit(query.get("limit"))
+        if conversation_id is None:
+            return wire.MessagePage(limit, False, [])
+        page = await store.list_messages(
+            db, app_id, user, conversation_id, first_id=first_id, limit=limit
         )
-    conversation_id = read_uuid(query.get("conversation_id"), "conversation_id")
-    first_id = read_uuid(query.get("first_id"), "first_id")
-    limit = read_limit(query.get("limit"))
-    if conversation_id is None:
-        return Response(wire.MessagePage(limit, False, []))
-    page = await store.list_messages(
-        site.db, caller.app.id, user, conversation_id, first_id=first_id, limit=limit
-    )
-    return Response(wire.message_page(page, limit))
+        return wire.message_page(page, limit)
+
+    _, page = await authorise_reading(request, read)
+    return Response(page)
 
 
 async def post_feedback(request: ApiRequest, message_id: FromPath[str]) -> Response[wire.Success]:
@@ -87,7 +92,7 @@ async def get_suggested(
     config = await get_config(site.db, caller.app.id, conversation.config_id)
     if not caller.config.suggestions_enabled:
         raise BadRequest("Suggested Questions Is Disabled.")
-    newest = await store.read_history(site.db, conversation.id, _SUGGEST_FROM, list[Exchange])
+    newest = await store.read_history(site.db, conversation.id, list[Exchange], _SUGGEST_FROM)
     kit = await site.context.kit_for(caller.config)
     questions = await suggest_questions(newest[::-1], kit.side_model, config.suggested_questions)
     return Response(wire.Suggestions("success", questions))

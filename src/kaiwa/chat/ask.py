@@ -4,7 +4,7 @@ A prompt that the provider finds too long is asked once more with half the histo
 longer exists gives way to the app's current one. Both only before the first word.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from kaiwa.domain.history import (
     max_tokens_of,
     trim,
 )
-from kaiwa.domain.message import Message
+from kaiwa.domain.message import Exchange, Inputs, Message
 from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.domain.request import build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
@@ -32,7 +32,8 @@ from kaiwa.ports import Emit, Kit, ModelChoice
 from kaiwa.store.db import Database
 from kaiwa.store.messages import read_history
 
-_HISTORY_LIMIT = 500
+ChooseHistory = Callable[[Iterator[Exchange]], list[PromptMessage]]
+"""From the newest to what a model is told, oldest first."""
 
 
 class Fallback(Struct, frozen=True):
@@ -47,8 +48,9 @@ class Asking:
 
     def __init__(
         self,
-        message: Message,
         config: AppConfig,
+        inputs: Inputs,
+        query: str,
         user: str,
         answer: Answer,
         live: Live,
@@ -56,47 +58,57 @@ class Asking:
         emit: Emit,
     ) -> None:
         """`user` is an opaque name of the end user, for the provider."""
-        self._message = message
         self._config = config
+        self._inputs = inputs
+        self._query = query
         self._user = user
         self._answer = answer
         self._live = live
         self._db = db
         self._emit = emit
         self._rounds: list[Round] = []
-        self._history: list[PromptMessage] = []
+        self._history: Sequence[PromptMessage] = ()
 
     @property
     def usage(self) -> Usage:
         return Usage(tuple(self._rounds))
 
-    async def announce(self) -> None:
+    def choose_history(self, model: ModelChoice) -> ChooseHistory | None:
+        """What takes as much of the history as this model has room for.
+
+        None when not even the question fits; `ask` then says so.
+        """
+        try:
+            room = self._find_room(model)
+        except PromptTooLong:
+            return None
+        return lambda newest: trim(newest, room)
+
+    async def announce(self, message: Message) -> None:
         """Say that the question is on disk, and under which ids."""
-        message = self._message
         opened = TurnOpened(
             message.conversation_id, message.id, self._live.task_id, message.created_at
         )
         await say(self._emit, [opened])
 
-    async def ask(self, kit: Kit, fallback: Fallback | None) -> None:
+    async def ask(
+        self, kit: Kit, fallback: Fallback | None, history: Sequence[PromptMessage] | None
+    ) -> None:
         """Ask the kit's model, or else the fallback's, and relay its words into the answer.
 
-        Raises what `ChatModel.stream` raises.
+        `history` is what was chosen for the kit's model, oldest first; None has it read. Raises
+        what `ChatModel.stream` raises.
         """
         try:
-            await self._ask_model(kit.model)
+            await self._ask_model(kit.model, history)
         except ModelNotSupported:
             if fallback is None or self._answer.begun:
                 raise
             self._config = replace(self._config, model=fallback.config)
-            await self._ask_model(fallback.kit.model)
+            await self._ask_model(fallback.kit.model, None)
 
-    async def _ask_model(self, model: ModelChoice) -> None:
-        bare = self._request(model, ())
-        max_tokens = max_tokens_of(bare.params)
-        check_fits(bare, model.context_size, max_tokens)
-        budget = history_budget(model.context_size, max_tokens, prompt_tokens(bare))
-        self._history = await self._read_history(budget)
+    async def _ask_model(self, model: ModelChoice, history: Sequence[PromptMessage] | None) -> None:
+        self._history = await self._read_history(model) if history is None else history
         try:
             await self._call(model)
         except PromptTooLong:
@@ -105,13 +117,17 @@ class Asking:
             self._history = self._history[(len(self._history) + 1) // 2 :]
             await self._call(model)
 
-    async def _read_history(self, budget: int) -> list[PromptMessage]:
-        if self._message.position == 1:
-            return []
-        conversation_id = self._message.conversation_id
-        return await read_history(
-            self._db, conversation_id, _HISTORY_LIMIT, lambda newest: trim(newest, budget)
-        )
+    async def _read_history(self, model: ModelChoice) -> list[PromptMessage]:
+        room = self._find_room(model)
+        where = self._live.conversation_id
+        return await read_history(self._db, where, lambda newest: trim(newest, room))
+
+    def _find_room(self, model: ModelChoice) -> int:
+        """Tokens left for history. Raises `PromptTooLong`."""
+        bare = self._request(model, ())
+        max_tokens = max_tokens_of(bare.params)
+        check_fits(bare, model.context_size, max_tokens)
+        return history_budget(model.context_size, max_tokens, prompt_tokens(bare))
 
     async def _call(self, model: ModelChoice) -> None:
         request = lower_max_tokens(self._request(model, self._history), model.context_size)
@@ -122,7 +138,7 @@ class Asking:
             async with model.server.stream(request) as stream:
                 # What was told is not needed for as long as the answer takes.
                 del request
-                self._history = []
+                self._history = ()
                 await relay(stream, self._answer, self._live, self._emit)
         except KaiwaError:
             refused = not self._answer.begun
@@ -137,9 +153,9 @@ class Asking:
         return build_request(
             self._config,
             model=model.name,
-            inputs=self._message.inputs,
+            inputs=self._inputs,
             history=history,
-            query=self._message.query,
+            query=self._query,
             user=self._user,
         )
 

@@ -5,7 +5,7 @@ is on disk and the turn ends in `close_message`, whatever happens in between.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from uuid import UUID, uuid5
 
@@ -28,7 +28,8 @@ from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import App, AppConfig, effective
 from kaiwa.domain.events import TurnEnded, TurnFailed
 from kaiwa.domain.inputs import follow_up_inputs, new_inputs
-from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
+from kaiwa.domain.message import Closing, Conversation, Inputs, Message, Opening, Outcome
+from kaiwa.domain.prompt import PromptMessage
 from kaiwa.domain.request import render
 from kaiwa.errors import (
     CompletionFailed,
@@ -97,8 +98,13 @@ class Ready(Struct, frozen=True):
     inputs: Inputs
 
 
-async def check_order(order: Order, context: Context) -> Ready:
-    """Raises whatever the client is to be refused with."""
+async def check_order(
+    order: Order, context: Context, conversation: Conversation | None = None
+) -> Ready:
+    """Raises whatever the client is to be refused with.
+
+    `conversation` is the order's, where it has been read just now.
+    """
     if not order.query:
         raise InvalidParam("query is required")
     if order.conversation_id is None:
@@ -115,7 +121,7 @@ async def check_order(order: Order, context: Context) -> Ready:
             conversation_inputs=inputs,
             inputs=inputs,
         )
-    conversation = await get_conversation(
+    conversation = conversation or await get_conversation(
         context.db, order.app.id, order.user, order.conversation_id, source=order.source
     )
     pinned = order.config
@@ -174,18 +180,19 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
             ready = await check_order(ready.order, context)
         if live.cut_by is Cut.SHUTDOWN:
             raise ServiceUnavailable(retry_after=5)
-        message = await _open(ready, context)
+        answer = Answer(ready.config.reasoning)
+        asking = _prepare(ready, answer, live, context, emit)
+        opening, choose = _opening(ready, context), asking.choose_history(ready.kit.model)
+        message, history = await open_message(context.db, opening, choose)
     except Exception as error:  # a turn: nothing was written, so there is nothing to keep
         live.refusal = _ours(error)
         live.begun.set()
         await say(emit, [_failed(live.refusal)])
         return
     live.message_id = message.id
-    live.answer = answer = Answer(ready.config.reasoning)
+    live.answer = answer
     live.begun.set()
-    user = _opaque(ready.order.app.id, ready.order.user)
-    asking = Asking(message, ready.config, user, answer, live, context.db, emit)
-    outcome, failure = await _ask(asking, ready, live)
+    outcome, failure = await _ask(asking, ready, live, message, history)
     tail = answer.finish()
     closing = Closing(
         message_id=message.id,
@@ -204,6 +211,12 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         context.running.chore(lambda: _title(ready, context))
     end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
     await say(emit, [*tail, end])
+
+
+def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: Emit) -> Asking:
+    order = ready.order
+    user = _opaque(order.app.id, order.user)
+    return Asking(ready.config, ready.inputs, order.query, user, answer, live, context.db, emit)
 
 
 @lru_cache(1024)
@@ -225,10 +238,10 @@ async def _wait_seated(live: Live, seconds: float) -> None:
     )
 
 
-async def _open(ready: Ready, context: Context) -> Message:
+def _opening(ready: Ready, context: Context) -> Opening:
     order = ready.order
     introduction = render(ready.config.opening_statement or "", ready.inputs)
-    opening = Opening(
+    return Opening(
         workspace_id=order.app.workspace_id,
         app_id=order.app.id,
         key_id=order.key_id,
@@ -247,16 +260,21 @@ async def _open(ready: Ready, context: Context) -> Message:
         owner=context.owner,
         now=context.clock(),
     )
-    return await open_message(context.db, opening)
 
 
-async def _ask(asking: Asking, ready: Ready, live: Live) -> tuple[Outcome, KaiwaError | None]:
+async def _ask(
+    asking: Asking,
+    ready: Ready,
+    live: Live,
+    message: Message,
+    history: Sequence[PromptMessage] | None,
+) -> tuple[Outcome, KaiwaError | None]:
     """Ask the model and pass on what it says; how that ended, whatever happened."""
     try:
-        await asking.announce()
+        await asking.announce(message)
         with live.cuttable():
             if live.cut_by is None:
-                await asking.ask(ready.kit, ready.fallback)
+                await asking.ask(ready.kit, ready.fallback, history)
                 return Outcome.NORMAL, None
     except Exception as error:  # a turn: what was said until here is kept
         if live.cut_by is None:

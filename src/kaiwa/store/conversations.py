@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 from kaiwa.domain.message import Conversation, Page
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, MICROS
-from kaiwa.store.db import Database
+from kaiwa.store.db import Database, Reads
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import THEIR_LIVE, columns_of, scope_of
 from kaiwa.store.tables import conversations, feedback, messages, rounds
@@ -33,7 +33,7 @@ def find_within(conn: Connection, bound: Mapping[str, Any]) -> Conversation | No
 
 
 async def find_conversation(
-    db: Database, app_id: UUID, user: str, conversation_id: UUID, *, source: str = "api"
+    db: Reads, app_id: UUID, user: str, conversation_id: UUID, *, source: str = "api"
 ) -> Conversation | None:
     """None also when it is deleted or somebody else's."""
     bound = scope_of(app_id, user, source) | {"this": conversation_id}
@@ -41,7 +41,7 @@ async def find_conversation(
 
 
 async def get_conversation(
-    db: Database, app_id: UUID, user: str, conversation_id: UUID, *, source: str = "api"
+    db: Reads, app_id: UUID, user: str, conversation_id: UUID, *, source: str = "api"
 ) -> Conversation:
     """Raises `NotFound`, also when it is deleted or somebody else's."""
     found = await find_conversation(db, app_id, user, conversation_id, source=source)
@@ -51,7 +51,7 @@ async def get_conversation(
 
 
 async def list_conversations(
-    db: Database,
+    db: Reads,
     app_id: UUID,
     user: str,
     *,

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 T = TypeVar("T")
 
 
-class Database(Protocol):
-    """An open database, its schema at the newest version."""
+class Reads(Protocol):
+    """What can be read from."""
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         """Run `unit` on a snapshot that holds everything committed before the call.
@@ -22,6 +22,10 @@ class Database(Protocol):
         Raises `StoreUnavailable` when the engine cannot be reached; errors of `unit` pass through.
         """
         ...
+
+
+class Database(Reads, Protocol):
+    """An open database, its schema at the newest version."""
 
     async def write(self, unit: Callable[[Connection], T]) -> T:
         """Run `unit` and commit; when this returns, what it wrote survives a crash.

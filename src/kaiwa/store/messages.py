@@ -22,7 +22,7 @@ from kaiwa.domain.message import Closing, Draft, Exchange, Message, Opening, Out
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
 from kaiwa.store.conversations import find_within
-from kaiwa.store.db import Database
+from kaiwa.store.db import Database, Reads
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import (
     OF_USER,
@@ -38,6 +38,9 @@ from kaiwa.store.tables import IS_RUNNING, conversations, end_users, feedback, m
 
 T = TypeVar("T")
 
+Choose = Callable[[Iterator[Exchange]], T]
+
+HISTORY_LIMIT = 500
 _AFTER_ALL = 2**31 - 1  # larger than any position
 
 _THIS = messages.c.conversation_id == bindparam("this", type_=ID)
@@ -62,12 +65,25 @@ _LAST = Prepared(
 )
 
 
-async def open_message(db: Database, opening: Opening) -> Message:
+async def open_message(
+    db: Database, opening: Opening, choose: Choose[T] | None = None
+) -> tuple[Message, T | None]:
     """Keep the question, and its end user and conversation where they are new.
 
-    Raises `NotFound` when the conversation is not new and not there to be continued.
+    With it comes what `choose` makes of the history before it, as in `read_history`: the one way
+    to the database that every question takes anyway. Raises `NotFound` when the conversation is
+    not new and not there to be continued.
     """
-    return await db.write(lambda conn: _open(conn, opening))
+
+    def unit(conn: Connection) -> tuple[Message, T | None]:
+        message = _open(conn, opening)
+        if choose is None:
+            return message, None
+        if opening.new:
+            return message, choose(iter(()))
+        return message, _choose(conn, opening.conversation_id, choose)
+
+    return await db.write(unit)
 
 
 def _open(conn: Connection, opening: Opening) -> Message:
@@ -251,7 +267,7 @@ _PAGE = Prepared(
 
 
 async def list_messages(
-    db: Database,
+    db: Reads,
     app_id: UUID,
     user: str,
     conversation_id: UUID,
@@ -305,19 +321,21 @@ _HISTORY = Prepared(
 
 
 async def read_history(
-    db: Database, conversation_id: UUID, limit: int, choose: Callable[[Iterator[Exchange]], T]
+    db: Database, conversation_id: UUID, choose: Choose[T], limit: int = HISTORY_LIMIT
 ) -> T:
     """What `choose` makes of the newest `limit` exchanges that were answered and have ended.
 
-    It gets them newest first, on the reader's thread, perhaps twice; what it does not take is not
-    loaded, so a long conversation never is as a whole.
+    It gets them newest first, on the database's thread, perhaps twice; what it does not take is
+    not loaded, so a long conversation never is as a whole.
     """
+    return await db.read(lambda conn: _choose(conn, conversation_id, choose, limit))
 
-    def unit(conn: Connection) -> T:
-        with closing(_HISTORY.each(conn, {"this": conversation_id, "most": limit})) as rows:
-            return choose(Exchange(query, answer) for query, answer in rows)
 
-    return await db.read(unit)
+def _choose(
+    conn: Connection, conversation_id: UUID, choose: Choose[T], limit: int = HISTORY_LIMIT
+) -> T:
+    with closing(_HISTORY.each(conn, {"this": conversation_id, "most": limit})) as rows:
+        return choose(Exchange(query, answer) for query, answer in rows)
 
 
 _FIRST = Prepared(select(messages.c.query).where(_THIS).order_by(messages.c.position).limit(1))

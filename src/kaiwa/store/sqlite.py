@@ -13,7 +13,7 @@ from pathlib import Path
 from anyio import to_thread
 from msgspec import Struct
 from sqlalchemy import Connection, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from kaiwa.errors import OperatorError, StoreUnavailable
 from kaiwa.store.checkpointer import Checkpointer
@@ -47,6 +47,18 @@ class _Link(Struct, frozen=True):
     raw: sqlite3.Connection
     core: Connection
 
+    def commit(self) -> None:
+        """Core takes part in a transaction only if a unit has used it."""
+        if self.core.in_transaction():
+            self.core.commit()
+        self.raw.commit()
+
+    def roll_back(self) -> None:
+        """Leave whatever transaction is open, in Core's eyes or the driver's; none is fine."""
+        if self.core.get_transaction():
+            self.core.rollback()
+        self.raw.rollback()
+
 
 class _Engine:
     """What the lanes' threads run units with."""
@@ -66,15 +78,14 @@ class _Engine:
         core = self._writer.core
         try:
             self._writer.raw.execute("BEGIN IMMEDIATE")
-            core.begin()
-        except (sqlite3.Error, SQLAlchemyError) as error:
-            _roll_back(self._writer)
+        except sqlite3.Error as error:
+            self._writer.roll_back()
             return [Failed(_unavailable(error)) for _ in units]
         try:
             results = [Done(unit(core)) for unit in units]
-            core.commit()
+            self._writer.commit()
         except BaseException as error:  # not swallowed: whoever asked for the unit gets it
-            _roll_back(self._writer)
+            self._writer.roll_back()
             if len(units) == 1:
                 return [Failed(_explain(error))]
             return [result for unit in units for result in self.run_writes([unit])]
@@ -87,12 +98,11 @@ class _Engine:
     def _run_read(self, unit: Unit) -> Result:
         try:
             self._reader.raw.execute("BEGIN")
-            self._reader.core.begin()
             return Done(unit(self._reader.core))
         except BaseException as error:  # not swallowed: whoever asked for the unit gets it
             return Failed(_explain(error))
         finally:
-            _roll_back(self._reader)
+            self._reader.roll_back()
 
 
 async def open_sqlite(
@@ -201,7 +211,7 @@ def _bring_up(core: Connection, raw: sqlite3.Connection, path: Path) -> None:
             migrate.upgrade(core)
         transaction.commit()
     finally:
-        _roll_back(_Link(raw, core))
+        _Link(raw, core).roll_back()
 
 
 def _read_version(raw: sqlite3.Connection, path: Path) -> str | None:
@@ -213,12 +223,6 @@ def _read_version(raw: sqlite3.Connection, path: Path) -> str | None:
     if names:
         raise OperatorError(f"The database {path} belongs to another program.")
     return None
-
-
-def _roll_back(link: _Link) -> None:
-    """Leave whatever transaction is open, in Core's eyes or the driver's; none is fine."""
-    link.core.rollback()
-    link.raw.rollback()
 
 
 def _code(error: BaseException) -> int:
