@@ -19,7 +19,9 @@ class StampResponses:
             await self.app(scope, receive, send)
             return
         request_id = uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["send"] = send
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":

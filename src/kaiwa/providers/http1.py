@@ -120,7 +120,10 @@ class Response:
         if self._parts:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
-            self._take(body)
+            if self._inflater is None:
+                self._hand_on(body)
+            else:
+                self._unpack(body, self._inflater)
         if self._ended:
             self._connection.finish(keeps=self._keeps)
         if self._hear is None or self._ended or self._rest or self._stopped:
@@ -221,14 +224,11 @@ class Response:
             self._failure = self._failure or OutboundError(_CLOSED)
             self._connection.abort()
 
-    def _take(self, body: bytes) -> None:
-        if self._inflater is None:
-            self._hand_on(body)
-            return
+    def _unpack(self, body: bytes, inflater: Inflater) -> None:
         try:
             while body:
-                self._hand_on(self._inflater.decompress(body, _INFLATED))
-                body = self._inflater.unconsumed_tail
+                self._hand_on(inflater.decompress(body, _INFLATED))
+                body = inflater.unconsumed_tail
         except zlib.error:
             self._give_up(OutboundError("the server's answer cannot be unpacked"))
 
