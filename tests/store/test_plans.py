@@ -48,6 +48,9 @@ class Explaining:
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self._db.read(self._explained(unit))
 
+    async def snapshot(self, unit: Callable[[Connection], T]) -> T:
+        return await self._db.snapshot(self._explained(unit))
+
     async def write(self, unit: Callable[[Connection], T]) -> T:
         return await self._db.write(self._explained(unit))
 

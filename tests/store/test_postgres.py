@@ -74,10 +74,15 @@ async def test_a_failing_unit_harms_nobody_in_its_batch(notes: Database) -> None
     assert await notes.read(all_notes) == [1, 2, 3]
 
 
-async def test_a_reader_cannot_write_and_stands_on_one_snapshot(notes: Database) -> None:
-    with pytest.raises(StoreUnavailable) as caught:
-        await notes.read(adding(1))
-    assert "read-only" in str(caught.value.__cause__)
+async def test_a_reader_cannot_write(notes: Database) -> None:
+    for read in (notes.read, notes.snapshot):
+        with pytest.raises(StoreUnavailable) as caught:
+            await read(adding(1))
+        assert "read-only" in str(caught.value.__cause__)
+    assert await notes.read(all_notes) == []
+
+
+async def test_a_snapshot_stands_on_one_state_and_leaves_no_transaction(notes: Database) -> None:
     seen = threading.Event()
     written = threading.Event()
 
@@ -88,12 +93,19 @@ async def test_a_reader_cannot_write_and_stands_on_one_snapshot(notes: Database)
         return before, all_notes(conn)
 
     async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(notes.read(twice))
+        reading = tasks.create_task(notes.snapshot(twice))
         await anyio.to_thread.run_sync(seen.wait)
         await notes.write(adding(1))
         written.set()
     assert reading.result() == ([], [])
     assert await notes.read(all_notes) == [1]
+    with pytest.raises(ZeroDivisionError):
+        await notes.snapshot(lambda _: 1 // 0)
+    left = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+    )
+    assert await notes.read(lambda conn: conn.scalar(left)) == 0
 
 
 async def test_a_mistake_in_sql_is_not_called_an_outage(notes: Database) -> None:

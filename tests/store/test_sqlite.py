@@ -151,7 +151,7 @@ async def test_a_cancelled_waiter_stops_neither_its_unit_nor_its_batch(notes: Da
     assert await notes.read(all_notes) == [1, 2]
 
 
-async def test_a_read_stands_on_one_snapshot_while_others_write(notes: Database) -> None:
+async def test_a_snapshot_stands_on_one_state_while_others_write(notes: Database) -> None:
     begun, written = threading.Event(), threading.Event()
 
     def look_twice(conn: Connection) -> tuple[list[int], list[int]]:
@@ -163,7 +163,7 @@ async def test_a_read_stands_on_one_snapshot_while_others_write(notes: Database)
     views: list[tuple[list[int], list[int]]] = []
 
     async def look() -> None:
-        views.append(await notes.read(look_twice))
+        views.append(await notes.snapshot(look_twice))
 
     async with anyio.create_task_group() as group:
         group.start_soon(look)

@@ -73,6 +73,9 @@ class FlakyDatabase:
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self.real.read(unit)
 
+    async def snapshot(self, unit: Callable[[Connection], T]) -> T:
+        return await self.real.snapshot(unit)
+
     async def write(self, unit: Callable[[Connection], T]) -> T:
         self.writes += 1
         if self.failing:

@@ -111,7 +111,7 @@ async def back_up(
     try:
         part, name = await to_thread.run_sync(_begin, file, force)
         try:
-            counts = await db.read(lambda connection: _write(connection, part, manifest, file))
+            counts = await db.snapshot(lambda connection: _write(connection, part, manifest, file))
             await to_thread.run_sync(_put_in_place, name, file, force)
         finally:
             with CancelScope(shield=True):

@@ -17,8 +17,9 @@ class Reads(Protocol):
     """What can be read from."""
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
-        """Run `unit` on a snapshot that holds everything committed before the call.
+        """Run `unit`; each of its statements sees everything committed before the call.
 
+        A later one may see more than an earlier one: what has to agree is asked for in `snapshot`.
         Raises `StoreUnavailable` when the engine cannot be reached; errors of `unit` pass through.
         """
         ...
@@ -26,6 +27,10 @@ class Reads(Protocol):
 
 class Database(Reads, Protocol):
     """An open database, its schema at the newest version."""
+
+    async def snapshot(self, unit: Callable[[Connection], T]) -> T:
+        """As `read`, all statements on one and the same state; costs two more ways to a server."""
+        ...
 
     async def write(self, unit: Callable[[Connection], T]) -> T:
         """Run `unit` and commit; when this returns, what it wrote survives a crash.

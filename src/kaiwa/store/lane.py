@@ -127,14 +127,27 @@ class Lane:
 class Lanes:
     """The `Database` whose units run on two lanes."""
 
-    def __init__(self, writes: Lane, reads: Lane, release: Callable[[], None]) -> None:
-        """`release`, on a thread of its own, frees what the lanes used."""
+    def __init__(
+        self,
+        writes: Lane,
+        reads: Lane,
+        release: Callable[[], None],
+        fix: Callable[[Unit], Unit] = lambda unit: unit,
+    ) -> None:
+        """`release`, on a thread of its own, frees what the lanes used.
+
+        `fix` makes a unit that sees one state of one that need not.
+        """
         self._writes = writes
         self._reads = reads
         self._release = release
+        self._fix = fix
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self._reads.ask(unit)
+
+    async def snapshot(self, unit: Callable[[Connection], T]) -> T:
+        return await self._reads.ask(self._fix(unit))
 
     async def write(self, unit: Callable[[Connection], T]) -> T:
         return await self._writes.ask(unit)

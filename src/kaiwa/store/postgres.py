@@ -8,10 +8,17 @@ import importlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from anyio import to_thread
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    OperationalError,
+)
 
 from kaiwa.errors import OperatorError, StoreUnavailable
 from kaiwa.store.db import Database
@@ -135,7 +142,8 @@ async def open_postgres(
     """
     parsed = _parse(url)
     write_engine = _engine(parsed, "READ COMMITTED", read_only=False)
-    read_engine = _engine(parsed, "REPEATABLE READ", read_only=True)
+    # No transaction around a read: it would cost two more ways to the server.
+    read_engine = _engine(parsed, "AUTOCOMMIT", read_only=True)
     try:
         await to_thread.run_sync(_bring_up, write_engine)
     except DBAPIError as error:
@@ -151,7 +159,25 @@ async def open_postgres(
         Lane("kaiwa-writer", [worker.run_all for worker in writing], _PORTION, patience),
         Lane("kaiwa-reader", [worker.run_all for worker in reading], 1, patience),
         release,
+        _fix,
     )
+
+
+def _fix(unit: Unit) -> Unit:
+    """The unit in a transaction that sees one state, on a connection that begins none itself."""
+
+    def fixed(connection: Connection) -> Any:
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            found = unit(connection)
+        except BaseException:
+            with suppress(DBAPIError, InvalidRequestError):  # what went wrong first is what counts
+                connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")
+        return found
+
+    return fixed
 
 
 async def read_postgres_schema(url: str) -> str | None:
