@@ -7,10 +7,10 @@ from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.app import ApiKey, App
-from kaiwa.errors import Forbidden, OperatorError
+from kaiwa.errors import Forbidden, OperatorError, Unauthorized
 from kaiwa.store.apps import apply_app, delete_app, get_config
 from kaiwa.store.db import Database
-from kaiwa.store.keys import create_key, find_caller, list_keys, revoke_key
+from kaiwa.store.keys import KeyedReads, create_key, find_caller, list_keys, revoke_key
 from tests.store.sample import draft, make_app, tick
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +47,33 @@ async def test_a_revoked_key_fails_at_once(db: Database, app: App) -> None:
     assert revoked.revoked_at
     assert await find_caller(db, digest_of("app-AbCdEf")) is None
     assert await list_keys(db, app.id) == [revoked]
+
+
+async def test_a_key_is_looked_up_before_the_first_thing_is_read_for_it(
+    db: Database, app: App
+) -> None:
+    key = await make_key(db, app)
+    reads = KeyedReads(db, digest_of("app-AbCdEf"), app.id)
+    assert reads.caller is None
+    assert await reads.read(lambda _: 1) == 1
+    assert reads.caller
+    assert (reads.caller.key_id, reads.caller.app) == (key.id, app)
+    other = KeyedReads(db, digest_of("app-AbCdEf"), uuid7())
+    await revoke_key(db, str(key.id), tick())
+    ran: list[int] = []
+    for late in (other, KeyedReads(db, digest_of("app-AbCdEf"), app.id)):
+        with pytest.raises(Unauthorized):
+            await late.read(lambda _: ran.append(1))
+    assert ran == []
+    assert await reads.read(lambda _: 2) == 2  # this request's key was good when it was looked up
+
+
+async def test_a_key_of_another_app_reads_nothing(db: Database, app: App) -> None:
+    await make_key(db, app)
+    ran: list[int] = []
+    with pytest.raises(Unauthorized):
+        await KeyedReads(db, digest_of("app-AbCdEf"), uuid7()).read(lambda _: ran.append(1))
+    assert ran == []
 
 
 async def test_the_keys_of_a_deleted_app_fail_at_once(db: Database, app: App) -> None:

@@ -361,6 +361,16 @@ async def test_history_is_read_newest_first_and_as_far_as_is_chosen(db: Database
     assert found == ["answer 29", "answer 28", "answer 27", "answer 26"]
 
 
+async def test_opening_brings_the_history_before_it(db: Database, app: App) -> None:
+    opened, history = await open_message(db, opening(app), list[Exchange])
+    assert history == []
+    await finish(db, opened, "one")
+    asked = opening(app, "ann", opened.conversation_id, "and then?")
+    second, history = await open_message(db, asked, list[Exchange])
+    assert second.position == 2
+    assert history == [Exchange(opened.query, "one")]
+
+
 async def test_the_first_query_is_the_oldest(db: Database, app: App) -> None:
     first = await begin(db, app)
     await go_on(db, app, first.conversation_id, query="and then?")
