@@ -140,6 +140,79 @@ class Interrupted(CompletionFailed):
     """The answer was interrupted; what was said until then is kept."""
 
 
+class NoFileUploaded(KaiwaError):
+    """Please upload your file."""
+
+    code, status = "no_file_uploaded", 400
+
+
+class TooManyFiles(KaiwaError):
+    """Only one file is allowed."""
+
+    code, status = "too_many_files", 400
+
+
+class FileTooLarge(KaiwaError):
+    """File size exceeded."""
+
+    code, status = "file_too_large", 413
+
+
+class UnsupportedFileType(KaiwaError):
+    """File type not allowed."""
+
+    code, status = "unsupported_file_type", 415
+
+
+class FileMissing(KaiwaError):
+    """File not found."""
+
+    code, status = "file_not_found", 404
+
+
+class FileNameMissing(KaiwaError):
+    """The specified filename does not exist."""
+
+    code, status = "filename_not_exists_error", 400
+
+
+class UnsupportedPreview(KaiwaError):
+    """This file cannot be previewed."""
+
+    code, status = "unsupported_preview", 400
+
+
+class UnsupportedEstimate(KaiwaError):
+    """This file cannot be estimated."""
+
+    code, status = "unsupported_estimate", 400
+
+
+class FetchRefused(InvalidParam):
+    """The file cannot be fetched."""
+
+
+class BlobsUnavailable(KaiwaError):
+    """The file storage cannot be reached. Please try again later."""
+
+    code, status = "s3_connection_failed", 503
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = 2) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class BlobsForbidden(KaiwaError):
+    """The file storage does not let the server in."""
+
+    code, status = "s3_permission_denied", 503
+
+
+class BlobTooLarge(KaiwaError):
+    """The file storage does not take a file of this size."""
+
+    code, status = "s3_file_too_large", 503
+
+
 class OperatorError(Exception):
     """Something the operator has to mend: a setting, a file, a port, a disk.
 

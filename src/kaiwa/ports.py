@@ -1,6 +1,6 @@
 """All that Kaiwa asks of the outside, on one page."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -40,12 +40,27 @@ class DeltaStream(Protocol):
         ...
 
 
+class Sight(Struct, frozen=True):
+    """What a server's models can look at, and how large pictures may be; larger ones are fitted."""
+
+    able: bool | None = None
+    """None when it is not known: the server then says so itself."""
+    longest_side: int = 2048
+    """In pixels."""
+    most_bytes: int = 15_000_000
+
+
 class ChatModel(Protocol):
     """A server of language models."""
 
     @property
     def generative(self) -> bool:
         """Whether it can follow instructions; one that cannot is never asked for a title."""
+        ...
+
+    @property
+    def sight(self) -> Sight:
+        """What it can look at."""
         ...
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[DeltaStream]:
@@ -75,3 +90,96 @@ class Kit(Struct, frozen=True):
     model: ModelChoice
     side_model: ModelChoice
     """Asked for titles and suggestions."""
+
+
+class BlobStore(Protocol):
+    """Where the bytes of files lie, by key: a path of ASCII letters, digits, `-`, `.` and `/`.
+
+    Every method raises `BlobsUnavailable` when the store cannot be reached, is full or does not
+    answer in time, `BlobsForbidden` when it does not let us in, and `ValueError` for what is no
+    key. It needs no closing.
+    """
+
+    async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
+        """Keep the pieces, joined, under a new key, as they come; how many bytes they were.
+
+        It never holds more than a few megabytes of them, and returns when they would outlast a
+        loss of power. When `pieces` raises, or the caller is cancelled, nothing is kept and what
+        it raised is raised here. Raises `BlobTooLarge` too.
+        """
+        ...
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `end`, or up to their end, piece by piece.
+
+        Raises `NotFound`, before the first piece.
+        """
+        ...
+
+    async def read(self, key: str) -> bytes:
+        """All of it at once, for what is known to be small. Raises `NotFound`."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove them; those that are not there are no error."""
+        ...
+
+    def list_keys(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        """Every key below the prefix, which ends where a part of the key does, and its bytes.
+
+        They are asked for as they are taken, a thousand at a time.
+        """
+        ...
+
+    async def link(self, key: str, seconds: int, content_type: str, disposition: str) -> str | None:
+        """An address where a browser gets it straight from the store for so long, if it has any.
+
+        It answers with these headers. Whether the key is there is not asked.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Find out whether the store can be used, writing and removing a small object."""
+        ...
+
+    async def tidy(self, before: datetime) -> int:
+        """Remove what is left of uploads a dead process began before this time; how many.
+
+        Cloud stores do this by a rule of the bucket, and nothing is removed here.
+        """
+        ...
+
+
+class Fetched(Protocol):
+    """A file at somebody's address, its head known, its body still to come."""
+
+    @property
+    def url(self) -> str:
+        """Where it was found in the end, after redirects."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """As the server says, in lower case without parameters; "" when it does not."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """As the server or the address says, without directories, else unchecked; may be ""."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes, once. Raises `FetchRefused` when it is too long, slow or broken."""
+        ...
+
+
+class Fetcher(Protocol):
+    """The way to an address that the operator did not choose."""
+
+    def fetch(self, url: str, limit: int) -> AbstractAsyncContextManager[Fetched]:
+        """Ask for the file there, of at most `limit` bytes; leaving closes the connection.
+
+        Raises `FetchRefused`, with a sentence that can be shown to whoever named the address, when
+        it is not public or not valid, cannot be reached, or is known to have too many bytes.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What files are: their kind by their bytes, pictures made fit, documents read in a child."""
