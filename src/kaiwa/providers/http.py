@@ -1,8 +1,7 @@
-"""The way out: the only code that opens connections to named addresses.
+"""The way out to endpoints the operator configured; it may go to any address.
 
-`Operator` is the door for endpoints the operator configured; it may go to any address. Questions
-go straight by `pool`; through a proxy, and for all else, aiohttp is used. What fails on the way is
-an `OutboundError`, whatever noticed it.
+Questions go straight by `pool`; through a proxy, and for all else, aiohttp is used. What fails on
+the way is an `OutboundError`, whatever noticed it. Addresses that others name go by `guarded`.
 """
 
 import asyncio
@@ -87,7 +86,7 @@ class _AiohttpAnswer:
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            raise _explain(error) from _cause(error)
+            raise explain(error) from _cause(error)
 
     async def read(self, limit: int) -> bytes:
         body = bytearray()
@@ -171,7 +170,7 @@ class Operator:
             )
             raise OutboundError(sentence) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _explain(error) from _cause(error)
+            raise explain(error) from _cause(error)
         return _AiohttpAnswer(response)
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -217,7 +216,8 @@ def _proxy_for(url: URL) -> URL | None:
     return URL(address if "://" in address else f"http://{address}")
 
 
-def _explain(error: Exception) -> OutboundError:
+def explain(error: Exception) -> OutboundError:
+    """What of aiohttp's has gone wrong, in plain words; `error` itself is to be chained."""
     match error:
         case aiohttp.ClientConnectorDNSError():
             sentence = "the server's address could not be found"
