@@ -1,0 +1,165 @@
+"""Documents as text, read by a child process that is killed when it takes too much of anything.
+
+What it says is checked like everything from outside: it may be in the hands of the document.
+"""
+
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import Final
+
+import anyio
+import msgspec
+from anyio.abc import Process
+from msgspec import Struct
+
+import kaiwa
+from kaiwa.errors import FileTooLarge, KaiwaError, UnsupportedFileType
+from kaiwa.files.kinds import Kind
+from kaiwa.files.parsers.wire import BROKEN_CODE, STARVED_CODE, Limits, Order, Report
+
+logger = logging.getLogger(__name__)
+
+_PARSERS: Final = {
+    "pdf": "pdf",
+    "docx": "office",
+    "pptx": "office",
+    "xlsx": "sheets",
+    "xls": "sheets",
+    "html": "pages",
+    "htm": "pages",
+    "epub": "books",
+    "eml": "mails",
+} | dict.fromkeys(
+    ("txt", "md", "markdown", "mdx", "csv", "xml", "json", "vtt", "properties"), "texts"
+)
+_START: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
+    "from kaiwa.files.parsers.child import main; main()"
+)
+_LONGEST_REPORT = 10_000
+
+_TOO_LONG = "Reading the document took too long."
+_BROKEN = "The document is broken."
+_CRASHED = "The document is broken, or needs too much memory to be read."
+_REFUSALS: Final[dict[int, str]] = {
+    BROKEN_CODE: _BROKEN,
+    STARVED_CODE: _CRASHED,
+    -signal.SIGXCPU: _TOO_LONG,
+    -signal.SIGALRM: _TOO_LONG,
+    -signal.SIGKILL: "The document needs too much memory to be read.",
+}
+
+
+class Extracted(Struct, frozen=True):
+    """A document's text, never empty; `tokens` is an estimate."""
+
+    text: str
+    pages: int | None
+    characters: int
+    tokens: int
+
+
+class Extractor:
+    """Reads a few documents at once; further ones wait."""
+
+    def __init__(self, limits: Limits, at_once: int = 2) -> None:
+        self._limits = limits
+        self._free = anyio.Semaphore(at_once)
+
+    async def extract(self, data: bytes, kind: Kind) -> Extracted:
+        """The document's text. The limit of time does not count the waiting for others.
+
+        Raises `FileTooLarge` when its text or unpacked parts exceed the limits, and
+        `UnsupportedFileType` when it is broken, locked, has no text, takes too long or too much
+        memory, or is of a kind that cannot be read. A `KaiwaError` says that no process starts.
+        """
+        if not is_readable(kind):
+            raise UnsupportedFileType(f"The text of a .{kind.extension} file cannot be read.")
+        async with self._free:
+            said = await _run(data, kind, self._limits)
+        return _understand(said)
+
+
+def is_readable(kind: Kind) -> bool:
+    """Whether we know how to get its text."""
+    return kind.type == "document" and kind.extension in _PARSERS
+
+
+async def _run(data: bytes, kind: Kind, limits: Limits) -> bytes:
+    """What a child said; it is gone when this returns or raises."""
+    order = Order(_PARSERS[kind.extension], kind.extension, os.getpid(), limits)
+    child = None
+    with anyio.CancelScope(shield=True):  # so that no child is started that nobody knows
+        child = await _start(order)
+    assert child
+    try:
+        with anyio.move_on_after(limits.seconds):
+            said = await _converse(child, data, limits)
+            code = await child.wait()
+            if code == 0:
+                return said
+            raise _fault_of(code)
+        raise UnsupportedFileType(_TOO_LONG)
+    finally:
+        with anyio.CancelScope(shield=True):
+            if child.returncode is None:
+                child.kill()
+            await child.aclose()
+
+
+async def _start(order: Order) -> Process:
+    """The child finds the modules that we find, and nothing of our environment.
+
+    `-S` spares it looking for them itself. Its own session keeps the terminal's signals from it.
+    """
+    paths = [*filter(None, sys.path), str(Path(kaiwa.__file__).parents[1])]
+    arguments = [msgspec.json.encode(each).decode() for each in (paths, order)]
+    return await anyio.open_process(
+        [sys.executable, "-I", "-S", "-c", _START, *arguments],
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+        start_new_session=True,
+    )
+
+
+async def _converse(child: Process, data: bytes, limits: Limits) -> bytes:
+    """It says nothing before it has heard all, so one may follow on the other."""
+    assert child.stdin
+    assert child.stdout
+    with suppress(OSError, anyio.BrokenResourceError):  # its exit code says why it left
+        await child.stdin.send(data)
+        await child.stdin.aclose()
+    said = bytearray()
+    async for piece in child.stdout:
+        said += piece
+        if len(said) > limits.text + _LONGEST_REPORT:
+            raise UnsupportedFileType(_BROKEN)
+    return bytes(said)
+
+
+def _fault_of(code: int) -> KaiwaError:
+    """What the child's end means; by itself it ends only with codes that we know."""
+    if code in _REFUSALS or code < 0:
+        return UnsupportedFileType(_REFUSALS.get(code, _CRASHED))
+    logger.error("a process that should read a document could not start: exit code %d", code)
+    return KaiwaError()
+
+
+def _understand(said: bytes) -> Extracted:
+    line, _, text = said.partition(b"\n")
+    try:
+        report = msgspec.json.decode(line, type=Report)
+        if report.refusal is None:
+            return Extracted(text.decode(), report.pages, report.characters, report.tokens)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise UnsupportedFileType(_BROKEN) from error
+    if report.too_large:
+        raise FileTooLarge(report.refusal)
+    raise UnsupportedFileType(report.refusal)
