@@ -12,24 +12,28 @@ import click
 import msgspec
 
 from kaiwa import __version__
-from kaiwa.app import House, data_folder, now, open_database
+from kaiwa.app import House, data_folder, now, open_database, open_storage
 from kaiwa.desk import (
     apply_files,
     bring_up,
     check_up_to_date,
+    each_file,
     get_app,
     make_key,
     read_text,
     revoke,
+    sweep,
 )
 from kaiwa.doctor import examine, tell
 from kaiwa.domain.app import ApiKey, App
+from kaiwa.domain.file import ListedFile
 from kaiwa.greeting import greet
 from kaiwa.plain import PlainGroup
 from kaiwa.serve import claim_folder, open_signals, open_socket, serve
 from kaiwa.settings import Settings, find_sources, load_settings
 from kaiwa.store.apps import delete_app, list_apps
-from kaiwa.store.backup import Counts, back_up, check_archive, restore
+from kaiwa.store.archive import Counts
+from kaiwa.store.backup import back_up, check_archive, restore
 from kaiwa.store.db import Database
 from kaiwa.store.keys import list_keys
 from kaiwa.talk import talk
@@ -165,6 +169,44 @@ def revoke_key_command(settings: Given, key: str) -> None:
     click.echo(f"Revoked {revoked.prefix}… of {revoked.app_name}.", err=True)
 
 
+@cli.group()
+def files() -> None:
+    """Files that were uploaded or fetched: list, sweep."""
+
+
+@files.command("list")
+@click.argument("app", metavar="[APP]", required=False)
+@click.pass_obj
+def list_files_command(settings: Given, app: str | None) -> None:
+    """List files, oldest first: id, time, bytes, whether used, type, app, user and name."""
+
+    async def listed(db: Database) -> None:
+        app_id = (await get_app(db, app)).id if app else None
+        async for found in each_file(db, app_id):
+            click.echo(_file_line(found))
+
+    _with_database(settings(), listed)
+
+
+@files.command("sweep")
+@click.pass_obj
+def sweep_command(settings: Given) -> None:
+    """Remove now what nothing uses, as the server does every hour.
+
+    These are files that no message has taken for a while, and files in the storage that the
+    database does not know of. Not while a backup is being restored.
+    """
+    found = settings()
+    blobs = open_storage(found)
+    days = found.unused_files_after_days
+    unused, orphans = _with_database(found, lambda db: sweep(db, blobs, days))
+    click.echo(
+        f"Removed {unused.files} unused files ({unused.size:,} bytes)"
+        f" and {orphans.files} that were left over ({orphans.size:,} bytes).",
+        err=True,
+    )
+
+
 @cli.command("chat")
 @click.argument("app", metavar="APP")
 @click.pass_obj
@@ -180,10 +222,13 @@ def chat_command(settings: Given, app: str) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
 @click.pass_obj
 def backup_command(settings: Given, file: Path, force: bool) -> None:
-    """Write all data of one moment into FILE, an archive that either engine reads."""
+    """Write all data of one moment, and all files, into FILE, which either engine reads."""
     found = settings()
     _run(partial(check_up_to_date, found))
-    counts = _with_database(found, lambda db: back_up(db, file, __version__, now(), force=force))
+    blobs = open_storage(found)
+    counts = _with_database(
+        found, lambda db: back_up(db, blobs, file, __version__, now(), force=force)
+    )
     click.echo(f"Backed up {_told(counts)} into {file}.", err=True)
 
 
@@ -192,10 +237,11 @@ def backup_command(settings: Given, file: Path, force: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace all that the database holds.")
 @click.pass_obj
 def restore_command(settings: Given, file: Path, force: bool) -> None:
-    """Put the data of a backup into an empty database."""
+    """Put the data of a backup into an empty database, and its files into the storage."""
     found = settings()
     check_archive(file)  # before a database is made
-    counts = _with_database(found, lambda db: restore(db, file, force=force))
+    blobs = open_storage(found)
+    counts = _with_database(found, lambda db: restore(db, blobs, file, force=force))
     click.echo(f"Restored {_told(counts)} from {file}.", err=True)
 
 
@@ -229,8 +275,24 @@ def main() -> None:
 
 
 def _told(counts: Counts) -> str:
-    tables = ("apps", "conversations", "messages")
-    return "{} apps, {} conversations and {} messages".format(*map(counts.__getitem__, tables))
+    tables = ("apps", "conversations", "messages", "upload_files")
+    return "{} apps, {} conversations, {} messages and {} files".format(
+        *map(counts.__getitem__, tables)
+    )
+
+
+def _file_line(found: ListedFile) -> str:
+    file = found.file
+    used = "used" if found.used else "unused"
+    whose = f"{_printable(found.app_name)}  {_printable(found.user)}  {_printable(file.name)}"
+    made = f"{file.created_at:{_TIME}}"
+    return f"{file.id}  {made}  {file.size:>11}  {used:<6}  {file.type:<8}  {whose}"
+
+
+def _printable(text: str) -> str:
+    """What strangers chose may not move the cursor or begin a line."""
+    unknown = "\N{REPLACEMENT CHARACTER}"
+    return "".join(letter if letter.isprintable() else unknown for letter in text)
 
 
 async def _serve(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What an operator does to apps and keys: find, apply, make a key, revoke it; and to the schema.
+"""What an operator does to apps, keys and files, and to the schema.
 
 The command line, the first start and the talk in the terminal share it.
 """
@@ -6,17 +6,25 @@ The command line, the first start and the talk in the terminal share it.
 import hashlib
 import secrets
 import string
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 from kaiwa.app import new_id, now, open_database, read_schema
 from kaiwa.domain.app import ApiKey, App
 from kaiwa.domain.dsl import read_dsl
-from kaiwa.errors import OperatorError
+from kaiwa.domain.file import ListedFile
+from kaiwa.errors import BlobsForbidden, BlobsUnavailable, OperatorError
+from kaiwa.files.sweeping import Swept, find_orphans, sweep_unused
+from kaiwa.ports import BlobStore
 from kaiwa.settings import Settings
 from kaiwa.store.apps import apply_app, find_app
 from kaiwa.store.db import Database
+from kaiwa.store.files import list_files
 from kaiwa.store.keys import create_key, find_caller, revoke_key
 from kaiwa.store.tables import SCHEMA
+from kaiwa.worker import ORPHANED_AFTER
 
 _ALPHABET = string.ascii_letters + string.digits
 _KEY_START = "app-"
@@ -66,6 +74,31 @@ async def revoke(db: Database, ref: str) -> ApiKey:
             raise OperatorError("That is not a working key; kaiwa key list shows the keys.")
         ref = str(caller.key_id)
     return await revoke_key(db, ref, now())
+
+
+async def each_file(db: Database, app_id: UUID | None) -> AsyncIterator[ListedFile]:
+    """All files, or those of one app, oldest first; they are read as they are taken."""
+    last_id = None
+    while portion := await list_files(db, app_id, last_id=last_id):
+        for found in portion:
+            yield found
+        last_id = portion[-1].file.id
+
+
+async def sweep(db: Database, blobs: BlobStore, unused_after_days: float) -> tuple[Swept, Swept]:
+    """Remove unused files, and what is in the store and in no row; how much that was.
+
+    Raises `OperatorError`.
+    """
+    moment = now()
+    try:
+        orphans = await find_orphans(db, blobs, moment - ORPHANED_AFTER)
+        unused = await sweep_unused(db, blobs, moment - timedelta(days=unused_after_days))
+        await blobs.delete([*orphans])
+        await blobs.tidy(moment - ORPHANED_AFTER)
+    except (BlobsUnavailable, BlobsForbidden) as error:
+        raise OperatorError(error.message) from error
+    return unused, Swept(len(orphans), sum(orphans.values()))
 
 
 async def bring_up(settings: Settings, *, check: bool) -> tuple[bool, str]:

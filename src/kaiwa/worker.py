@@ -1,15 +1,17 @@
-"""Upkeep beside the answers: closes what a crash left running, removes what was deleted."""
+"""Upkeep beside the answers: closes what a crash left running, removes what nothing uses."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import anyio
 from msgspec import Struct
 
-from kaiwa.errors import Interrupted, StoreUnavailable
-from kaiwa.ports import Clock
+from kaiwa.errors import BlobsForbidden, BlobsUnavailable, Interrupted, StoreUnavailable
+from kaiwa.files.sweeping import erase, find_orphans, sweep_unused
+from kaiwa.ports import BlobStore, Clock
 from kaiwa.store.conversations import purge_conversations
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, close_abandoned
@@ -18,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _ABANDONED_SECONDS = 10
 _PURGE_SECONDS = 3600
+ORPHANED_AFTER = timedelta(hours=1)
+"""An upload may take so long from its beginning until its row is written."""
 
 
 class UpkeepSettings(Struct, frozen=True):
@@ -25,10 +29,15 @@ class UpkeepSettings(Struct, frozen=True):
 
     abandoned_after: float = 30
     purge_after_days: float = 7
+    unused_files_after_days: float = 1
 
 
 async def keep_up(
-    db: Database, clock: Clock, settings: UpkeepSettings, live: Callable[[], Sequence[UUID]]
+    db: Database,
+    blobs: BlobStore,
+    clock: Clock,
+    settings: UpkeepSettings,
+    live: Callable[[], Sequence[UUID]],
 ) -> None:
     """Runs until it is cancelled; the first round comes at once. `live`: our own messages."""
 
@@ -39,12 +48,40 @@ async def keep_up(
 
     async def purge() -> None:
         before = clock() - timedelta(days=settings.purge_after_days)
-        if count := await purge_conversations(db, before):
+        if count := await purge_conversations(db, before, partial(erase, blobs)):
             logger.info("purged %d deleted conversations", count)
 
+    sweep = Sweep(db, blobs, clock, settings)
     async with anyio.create_task_group() as jobs:
         jobs.start_soon(_repeat, close, min(_ABANDONED_SECONDS, settings.abandoned_after))
         jobs.start_soon(_repeat, purge, _PURGE_SECONDS)
+        jobs.start_soon(_repeat, sweep.run, _PURGE_SECONDS)
+
+
+class Sweep:
+    """Removes files that nothing uses; one sweep after another."""
+
+    def __init__(
+        self, db: Database, blobs: BlobStore, clock: Clock, settings: UpkeepSettings
+    ) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._clock = clock
+        self._unused_after = timedelta(days=settings.unused_files_after_days)
+        self._suspects: set[str] = set()
+
+    async def run(self) -> None:
+        """Once. Raises `BlobsUnavailable` and `BlobsForbidden`."""
+        now = self._clock()
+        if count := (await sweep_unused(self._db, self._blobs, now - self._unused_after)).files:
+            logger.info("removed %d files that no message uses", count)
+        orphans = {*await find_orphans(self._db, self._blobs, now - ORPHANED_AFTER)}
+        # A restore puts the bytes back before the rows, so none goes at first sight.
+        await erase(self._blobs, gone := sorted(orphans & self._suspects))
+        self._suspects = orphans.difference(gone)
+        if gone:
+            logger.info("removed %d files that nothing knew of", len(gone))
+        await self._blobs.tidy(now - ORPHANED_AFTER)
 
 
 async def close_what_is_abandoned(db: Database, clock: Clock, settings: UpkeepSettings) -> None:
@@ -59,7 +96,7 @@ async def _repeat(job: Callable[[], Awaitable[None]], seconds: float) -> None:
     while True:
         try:
             await job()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, BlobsUnavailable, BlobsForbidden) as error:
             logger.warning("upkeep has to wait: %s", error.message)
         except Exception:  # a job: it is tried again at its next turn
             logger.exception("upkeep failed")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kaiwa.store.tables import SCHEMA
 from tests.e2e.process import call, make_key, run, serving
 from tests.e2e.test_cli import sentence_of
 from tests.support.apps import app_file
@@ -25,7 +26,7 @@ def test_a_backup_made_under_a_running_server_is_restored_elsewhere(tmp_path: Pa
     with serving(tmp_path) as server:
         done = run(tmp_path, "backup", FILE)
         assert (done.returncode, done.stdout) == (0, "")
-        told = "1 apps, 0 conversations and 0 messages"
+        told = "1 apps, 0 conversations, 0 messages and 0 files"
         assert done.stderr == f"Backed up {told} into {FILE}.\n"
         assert call(tmp_path, "app", "delete", "Kaiwa guide").returncode == 0
         assert server.answers() == 200
@@ -88,10 +89,13 @@ def test_migrate_makes_what_check_only_tells(tmp_path: Path) -> None:
     assert "is not there yet" in done.stdout
     assert [*tmp_path.iterdir()] == []
     made = call(tmp_path, "migrate")
-    assert (made.returncode, made.stdout) == (0, "Made the database at schema 0001.\n")
+    assert (made.returncode, made.stdout) == (0, f"Made the database at schema {SCHEMA}.\n")
     for command in (["migrate"], ["migrate", "--check"]):
         done = call(tmp_path, *command)
-        assert (done.returncode, done.stdout) == (0, "The database is up to date: schema 0001.\n")
+        assert (done.returncode, done.stdout) == (
+            0,
+            f"The database is up to date: schema {SCHEMA}.\n",
+        )
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["kaiwa.db"]
 
 

@@ -17,11 +17,13 @@ from uuid import UUID
 import anyio
 from msgspec.structs import replace
 
+from kaiwa.domain.file import MessageFile, NewFile
 from kaiwa.domain.message import Draft, Outcome
 from kaiwa.domain.usage import Usage
 from kaiwa.store.apps import apply_app, delete_app
 from kaiwa.store.db import Database
 from kaiwa.store.feedback import set_rating
+from kaiwa.store.files import add_file
 from kaiwa.store.keys import create_key
 from kaiwa.store.messages import checkpoint_messages, close_message, open_message
 from kaiwa.store.postgres import open_postgres
@@ -73,7 +75,22 @@ async def fill(db: Database) -> None:
             cut = replace(closing(next_one.message_id, "half", outcome), usage=Usage(), now=now())
             await close_message(db, replace(cut, error_code=code, error=code and "Why."))
     of_bob = replace(first, user="bob", user_id=new_id(), conversation_id=OTHER)
-    await open_message(db, replace(of_bob, message_id=new_id(), now=now()))
+    file = NewFile(
+        id=new_id(),
+        fresh_user_id=of_bob.user_id,
+        name="猫.png",
+        size=2**40,
+        extension="png",
+        mime_type="image/png",
+        type="image",
+        key="app/file.png",
+        origin="remote",
+        source_url="https://example.org/cat.png",
+        created_at=now(),
+    )
+    stored = await add_file(db, app.workspace_id, app.id, "bob", file)
+    files = (MessageFile(new_id(), stored, "user", "remote_url", file.source_url),)
+    await open_message(db, replace(of_bob, message_id=new_id(), files=files, now=now()))
     gone, _ = await apply_app(db, draft("Gone", id=GONE), new_id, now())
     await delete_app(db, gone.id, now())
 

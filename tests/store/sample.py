@@ -1,5 +1,6 @@
 """Apps, conversations and messages to test with; every default can be said otherwise."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -10,15 +11,18 @@ from sqlalchemy import bindparam, text
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.app import App, AppConfig, AppDraft, ModelConfig, Site
+from kaiwa.domain.file import MessageFile, NewFile, StoredFile
 from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
 from kaiwa.domain.usage import Price, Round, Usage
 from kaiwa.store.apps import apply_app
 from kaiwa.store.columns import ID
 from kaiwa.store.db import Database
+from kaiwa.store.files import add_file
 from kaiwa.store.messages import close_message, open_message
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 OWNER = UUID(int=7)
+APP_FOLDER = UUID(int=8)
 _ticks = count(1)
 
 ROUND = Round(
@@ -117,3 +121,57 @@ async def fall_silent(db: Database, message: Message, seconds: float) -> None:
     earlier = text("UPDATE messages SET heartbeat_at = heartbeat_at - :micros WHERE id = :id")
     bound = earlier.bindparams(bindparam("id", message.id, ID), micros=int(seconds * 1_000_000))
     await db.write(lambda conn: conn.execute(bound).rowcount)
+
+
+def new_file(name: str = "cat.png", *, created_at: datetime | None = None) -> NewFile:
+    """As if its bytes had just been stored."""
+    file_id = uuid7()
+    return NewFile(
+        id=file_id,
+        fresh_user_id=uuid7(),
+        name=name,
+        size=3 * 2**31,
+        extension="png",
+        mime_type="image/png",
+        type="image",
+        key=f"{APP_FOLDER}/{file_id}.png",
+        origin="upload",
+        source_url=None,
+        created_at=created_at or tick(),
+    )
+
+
+async def keep_file(
+    db: Database, app: App, user: str = "ann", *, created_at: datetime | None = None
+) -> StoredFile:
+    """A file that no message has yet."""
+    return await add_file(db, app.workspace_id, app.id, user, new_file(created_at=created_at))
+
+
+def sent(*files: StoredFile) -> tuple[MessageFile, ...]:
+    """The files as an end user sends them."""
+    return tuple(MessageFile(uuid7(), file, "user", "local_file") for file in files)
+
+
+async def send(
+    db: Database,
+    app: App,
+    *files: StoredFile,
+    user: str = "ann",
+    conversation_id: UUID | None = None,
+) -> Message:
+    """A question with these files, in a new conversation unless one is named."""
+    asked = replace(opening(app, user, conversation_id), files=sent(*files))
+    message, _ = await open_message(db, asked)
+    return message
+
+
+class Erased:
+    """Notes the keys of blobs that were to be removed."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    async def __call__(self, keys: Sequence[str]) -> None:
+        assert keys
+        self.keys += keys

@@ -29,7 +29,7 @@ from kaiwa.store.db import Database
 from kaiwa.store.feedback import set_rating
 from kaiwa.store.messages import first_query, list_messages
 from kaiwa.store.tables import conversations, feedback, messages, rounds
-from tests.store.sample import at, begin, finish, go_on, make_app, opening, tick
+from tests.store.sample import Erased, at, begin, finish, go_on, make_app, opening, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -244,12 +244,12 @@ async def test_purging_erases_all_that_hangs_on_what_was_deleted(db: Database, a
     kept, old, recent = [await _begin_rated(db, app) for _ in range(3)]
     await delete_conversation(db, app.id, "ann", old.conversation_id, at(100))
     await delete_conversation(db, app.id, "ann", recent.conversation_id, at(200))
-    assert await purge_conversations(db, at(200)) == 1
+    assert await purge_conversations(db, at(200), Erased()) == 1
     assert await count_rows(db) == [2, 2, 2, 2]
     assert await first_query(db, old.conversation_id) is None
-    assert await purge_conversations(db, at(200) + timedelta(microseconds=1)) == 1
+    assert await purge_conversations(db, at(200) + timedelta(microseconds=1), Erased()) == 1
     assert await count_rows(db) == [1, 1, 1, 1]
-    assert await purge_conversations(db, at(1000)) == 0
+    assert await purge_conversations(db, at(1000), Erased()) == 0
     assert await first_query(db, kept.conversation_id) == "why?"
 
 
@@ -259,5 +259,5 @@ async def test_purging_works_in_portions(db: Database, app: App) -> None:
         await go_on(db, app, gone[0])
     for each in gone:
         await delete_conversation(db, app.id, "ann", each, at(100))
-    assert await purge_conversations(db, at(200)) == 520
+    assert await purge_conversations(db, at(200), Erased()) == 520
     assert await count_rows(db) == [0, 0, 0, 0]

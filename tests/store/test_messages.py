@@ -39,6 +39,7 @@ from kaiwa.store.postgres import open_postgres
 from kaiwa.store.tables import end_users, messages, rounds
 from tests.store.sample import (
     ROUND,
+    Erased,
     at,
     begin,
     closing,
@@ -201,7 +202,7 @@ async def test_usage_is_kept_round_by_round_to_the_last_digit(db: Database, app:
 async def test_closing_an_erased_message_does_nothing(db: Database, app: App) -> None:
     message = await begin(db, app)
     await delete_conversation(db, app.id, "ann", message.conversation_id, at(1))
-    await purge_conversations(db, at(2))
+    await purge_conversations(db, at(2), Erased())
     await close_message(db, closing(message.id))
     assert await find_message(db, app.id, "ann", message.id) is None
 

@@ -21,6 +21,7 @@ from kaiwa.store.conversations import (
 )
 from kaiwa.store.db import Database
 from kaiwa.store.feedback import set_rating
+from kaiwa.store.files import find_file, find_files, known_keys, sweep_files
 from kaiwa.store.keys import find_caller
 from kaiwa.store.messages import (
     beat,
@@ -31,7 +32,7 @@ from kaiwa.store.messages import (
     list_messages,
     read_history,
 )
-from tests.store.sample import at, begin, finish, go_on, make_app, tick
+from tests.store.sample import Erased, at, begin, finish, keep_file, make_app, send, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -77,8 +78,13 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Databa
     app = await make_app(sqlite)
     seen = Explaining(sqlite)
     first = await begin(seen, app)
-    second = await go_on(seen, app, first.conversation_id)
+    file = await keep_file(seen, app)
     where = first.conversation_id
+    second = await send(seen, app, file, conversation_id=where)
+    await find_files(seen, app.id, "ann", [file.id, uuid7()])
+    await find_file(seen, file.id)
+    await known_keys(seen, [file.key, "other"])
+    await sweep_files(seen, at(100))
     await checkpoint_messages(seen, [Draft(second.id, "so", "")])
     await beat(seen, [second.id])
     await finish(seen, second)
@@ -101,7 +107,7 @@ async def test_no_statement_of_a_turn_or_page_reads_a_whole_table(sqlite: Databa
                 seen, app.id, "ann", last_id=last_id, limit=5, pinned=None, sort_by=sort_by
             )
     await delete_conversation(seen, app.id, "ann", where, tick())
-    await purge_conversations(seen, at(100))
+    await purge_conversations(seen, at(100), Erased())
     assert len(seen.plans) > 40
     for sql, step in seen.plans:
         # The index over running messages is read whole: it holds no others.

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from kaiwa.domain.message import Message, Outcome
+from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.store.backup import back_up, restore
 from kaiwa.store.conversations import list_conversations
 from kaiwa.store.db import Database
@@ -21,7 +22,7 @@ from kaiwa.store.migrate import configure
 from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import rounds
-from tests.store.release import ANSWER, APP, CONVERSATION, DIGEST, FOLDER, INPUTS, START
+from tests.store.release import ANSWER, APP, CONVERSATION, DIGEST, FOLDER, INPUTS, OTHER, START
 from tests.store.sample import ROUND
 from tests.support.postgres import Postgres
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.anyio
 
 RELEASED = sorted({file.name.partition(".")[0] for file in FOLDER.glob("*.sql")})
 ENGINES = ["sqlite", "postgres"]
+FILES = [("猫.png", 2**40, "https://example.org/cat.png")]
 CUT = [Outcome.STOPPED, Outcome.ERROR, Outcome.INTERRUPTED]
 
 
@@ -56,8 +58,11 @@ async def talk(db: Database, user: str, conversation_id: UUID) -> list[Message]:
     return page.items
 
 
-async def check(db: Database) -> None:
+async def check(db: Database, schema: str) -> None:
     """All of it is there, and goes on from where it was."""
+    [of_bob] = await talk(db, "bob", OTHER)
+    files = [(one.file.name, one.file.size, one.url) for one in of_bob.files]
+    assert files == (FILES if schema >= "0002" else [])
     caller = await find_caller(db, DIGEST)
     assert caller
     assert (caller.app.id, caller.app.name) == (APP, "Helper")
@@ -99,7 +104,7 @@ async def test_a_released_schema_migrates_with_its_data(
     schema: str, engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     db = await open_at(load(schema, engine, request, tmp_path))
-    await check(db)
+    await check(db, schema)
     await db.close()
 
 
@@ -109,10 +114,11 @@ async def test_migrated_data_moves_to_the_other_engine(
 ) -> None:
     """As one grows: from a file to a server."""
     file = tmp_path / "grown.tar.gz"
+    blobs = open_blobs("", tmp_path)
     small = await open_at(load(schema, "sqlite", request, tmp_path))
-    await back_up(small, file, "0", START)
+    await back_up(small, blobs, file, "0", START)
     large = await open_postgres(url)
-    await restore(large, file)
-    await check(large)
+    await restore(large, blobs, file)
+    await check(large, schema)
     await small.close()
     await large.close()

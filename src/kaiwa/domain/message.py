@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from kaiwa.domain.file import MessageFile, StoredFile
 from kaiwa.domain.usage import Usage
 
 T = TypeVar("T")
@@ -67,6 +68,8 @@ class Message(Struct, frozen=True):
     error: str | None
     created_at: datetime
     rating: Rating | None = None
+    files: tuple[MessageFile, ...] = ()
+    """In the order they were sent."""
 
 
 class Exchange(Struct, frozen=True):
@@ -74,6 +77,8 @@ class Exchange(Struct, frozen=True):
 
     query: str
     answer: str
+    files: tuple[StoredFile, ...] = ()
+    """The user's, sent with the question."""
 
 
 class Page(Struct, Generic[T], frozen=True):
@@ -110,6 +115,8 @@ class Opening(Struct, frozen=True):
     owner: UUID
     """The process that runs the turn."""
     now: datetime
+    files: tuple[MessageFile, ...] = ()
+    """Sent with the question, by its end user."""
 
 
 class Draft(Struct, frozen=True):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from kaiwa.domain.app import App, AppConfig, AppDraft, Site
 from kaiwa.errors import AppUnavailable, OperatorError
 from kaiwa.ports import NewId
-from kaiwa.store.db import Database
+from kaiwa.store.db import Database, Reads
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import columns_of
 from kaiwa.store.tables import DEFAULT_WORKSPACE, app_configs, apps
@@ -121,6 +121,11 @@ def _add_version(
         "created_at": now,
     }
     conn.execute(insert(app_configs).values(values))
+
+
+async def list_app_ids(db: Reads) -> set[UUID]:
+    """Of all that ever were, those that are deleted too."""
+    return await db.read(lambda conn: set(conn.scalars(select(apps.c.id))))
 
 
 async def list_apps(db: Database) -> list[App]:

@@ -1,6 +1,6 @@
 """Conversations: one end user's threads in one app; nobody else's are ever found."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -12,11 +12,15 @@ from kaiwa.domain.message import Conversation, Page
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, MICROS
 from kaiwa.store.db import Database, Reads
+from kaiwa.store.files import forget_files
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import THEIR_LIVE, columns_of, scope_of
 from kaiwa.store.tables import conversations, feedback, messages, rounds
 
 SortBy = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
+
+Erase = Callable[[Sequence[str]], Awaitable[None]]
+"""Removes the blobs of these keys; what it leaves has no rows any more, and is found by that."""
 
 _PORTION = 500
 _COLUMNS = columns_of(Conversation, conversations)
@@ -184,21 +188,28 @@ async def delete_conversation(
         raise NotFound("Conversation Not Exists.")
 
 
-async def purge_conversations(db: Database, deleted_before: datetime) -> int:
+async def purge_conversations(db: Database, deleted_before: datetime, erase: Erase) -> int:
     """Erase what was deleted before then, with all that hangs on it; how many conversations.
 
-    Other writers get their turn between portions.
+    Files that nothing else uses go too; `erase` gets their keys, when their rows are gone. Other
+    writers get their turn between portions.
     """
     purged = 0
     while True:
         portion = await db.write(lambda conn: _purge_portion(conn, deleted_before))
         if portion is None:
             return purged
-        purged += portion
+        count, keys = portion
+        purged += count
+        if keys:
+            await erase(keys)
 
 
-def _purge_portion(conn: Connection, deleted_before: datetime) -> int | None:
-    """Some messages, else some conversations and how many; None when there are none left."""
+def _purge_portion(conn: Connection, deleted_before: datetime) -> tuple[int, list[str]] | None:
+    """Some messages and the keys of their files, else some conversations; None at the end.
+
+    With it goes how many conversations those were.
+    """
     old = conversations.c.deleted_at < deleted_before
     held = (
         select(messages.c.id)
@@ -207,10 +218,11 @@ def _purge_portion(conn: Connection, deleted_before: datetime) -> int | None:
         .limit(_PORTION)
     )
     if ids := conn.scalars(held).all():
+        keys = forget_files(conn, ids)
         conn.execute(delete(rounds).where(rounds.c.message_id.in_(ids)))
         conn.execute(delete(feedback).where(feedback.c.message_id.in_(ids)))
         conn.execute(delete(messages).where(messages.c.id.in_(ids)))
-        return 0
+        return 0, keys
     empty = select(conversations.c.id).where(old).limit(_PORTION)
     count = conn.execute(delete(conversations).where(conversations.c.id.in_(empty))).rowcount
-    return count or None
+    return (count, []) if count else None

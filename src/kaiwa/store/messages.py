@@ -1,11 +1,12 @@
 """Messages: opened, kept while they grow, closed; found, paged, and read as history."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -18,35 +19,35 @@ from sqlalchemy import (
     update,
 )
 
+from kaiwa.domain.file import MessageFile
 from kaiwa.domain.message import Closing, Draft, Exchange, Message, Opening, Outcome, Page
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
 from kaiwa.store.conversations import find_within
 from kaiwa.store.db import Database, Reads
-from kaiwa.store.prepared import Prepared
+from kaiwa.store.files import files_between, take_files
+from kaiwa.store.prepared import Prepared, Row
 from kaiwa.store.rows import (
-    OF_USER,
     THEIR_LIVE,
     columns_of,
     conversation_row,
+    ensure_user,
     message_row,
     round_row,
     scope_of,
-    user_row,
 )
-from kaiwa.store.tables import IS_RUNNING, conversations, end_users, feedback, messages, rounds
+from kaiwa.store.tables import IS_RUNNING, conversations, feedback, messages, rounds
 
 T = TypeVar("T")
 
 Choose = Callable[[Iterator[Exchange]], T]
 
 HISTORY_LIMIT = 500
+_FILES_REACH = 20
 _AFTER_ALL = 2**31 - 1  # larger than any position
 
 _THIS = messages.c.conversation_id == bindparam("this", type_=ID)
 
-_USER = Prepared(select(OF_USER.label("id")))
-_ADD_USER = Prepared(insert(end_users))
 _ADD_CONVERSATION = Prepared(insert(conversations))
 _ADD = Prepared(insert(messages).values(heartbeat_at=database_time()))
 _TOUCH = Prepared(
@@ -72,7 +73,7 @@ async def open_message(
 
     With it comes what `choose` makes of the history before it, as in `read_history`: the one way
     to the database that every question takes anyway. Raises `NotFound` when the conversation is
-    not new and not there to be continued.
+    not new and not there to be continued, and when a file is not the end user's or has been swept.
     """
 
     def unit(conn: Connection) -> tuple[Message, T | None]:
@@ -89,7 +90,15 @@ async def open_message(
 def _open(conn: Connection, opening: Opening) -> Message:
     parent_id, position = None, 1
     if opening.new:
-        user_id = _ensure_user(conn, opening)
+        user_id = ensure_user(
+            conn,
+            opening.workspace_id,
+            opening.app_id,
+            opening.user,
+            opening.source,
+            opening.user_id,
+            opening.now,
+        )
         _ADD_CONVERSATION.run(conn, conversation_row(opening, user_id))
     else:
         user_id = _touch(conn, opening)
@@ -108,18 +117,12 @@ def _open(conn: Connection, opening: Opening) -> Message:
         error_code=None,
         error=None,
         created_at=opening.now,
+        files=opening.files,
     )
     _ADD.run(conn, message_row(message, opening, user_id))
+    if opening.files:
+        take_files(conn, opening, user_id)
     return message
-
-
-def _ensure_user(conn: Connection, opening: Opening) -> UUID:
-    scope = scope_of(opening.app_id, opening.user, opening.source)
-    found = _USER.value(conn, scope)
-    if found:
-        return found
-    _ADD_USER.run(conn, user_row(opening))
-    return opening.user_id
 
 
 def _touch(conn: Connection, opening: Opening) -> UUID:
@@ -246,8 +249,10 @@ async def close_abandoned(
     return await db.write(lambda conn: _ABANDON.run(conn, bound))
 
 
-# `rating` is the last field of `Message`, and the only one from another table.
-_RATED = select(*columns_of(Message, messages), feedback.c.rating).outerjoin_from(
+# `rating` is the last field of `Message` that a row fills; behind it stands how many files it has.
+_RATED = select(
+    *columns_of(Message, messages), feedback.c.rating, messages.c.file_count
+).outerjoin_from(
     messages,
     feedback,
     and_(
@@ -290,10 +295,23 @@ async def list_messages(
             before = _POSITION.value(conn, {"this": conversation_id, "first": first_id})
         if before is None:
             raise NotFound("First Message Not Exists.")
-        found = [Message(*row) for row in _PAGE.rows(conn, bound | {"before": before})]
-        return Page(found[:limit][::-1], len(found) > limit)
+        rows = _PAGE.rows(conn, bound | {"before": before})
+        return Page(_messages_of(conn, rows[:limit][::-1]), len(rows) > limit)
 
     return await db.read(unit)
+
+
+def _messages_of(conn: Connection, rows: Sequence[Row]) -> list[Message]:
+    """Those of the rows, of one conversation and oldest first, with their files if any has some."""
+    found = [Message(*row[:-1]) for row in rows]
+    if not any(row[-1] for row in rows):
+        return found
+    first, last = found[0], found[-1]
+    files = files_between(conn, first.conversation_id, first.position, last.position)
+    return [
+        replace(message, files=files.get(message.position, ())) if row[-1] else message
+        for message, row in zip(found, rows, strict=True)
+    ]
 
 
 _FIND = Prepared(
@@ -308,12 +326,16 @@ async def find_message(
 ) -> Message | None:
     """None also when it is somebody else's or its conversation is deleted."""
     bound = scope_of(app_id, user, source) | {"this": message_id}
-    row = await db.read(lambda conn: _FIND.row(conn, bound))
-    return Message(*row) if row else None
+
+    def unit(conn: Connection) -> Message | None:
+        found = _messages_of(conn, _FIND.rows(conn, bound))
+        return found[0] if found else None
+
+    return await db.read(unit)
 
 
 _HISTORY = Prepared(
-    select(messages.c.query, messages.c.answer)
+    select(messages.c.query, messages.c.answer, messages.c.position, messages.c.file_count)
     .where(_THIS, messages.c.answer != "", messages.c.outcome != Outcome.RUNNING)
     .order_by(messages.c.position.desc())
     .limit(bindparam("most"))
@@ -335,7 +357,22 @@ def _choose(
     conn: Connection, conversation_id: UUID, choose: Choose[T], limit: int = HISTORY_LIMIT
 ) -> T:
     with closing(_HISTORY.each(conn, {"this": conversation_id, "most": limit})) as rows:
-        return choose(Exchange(query, answer) for query, answer in rows)
+        return choose(_exchanges(conn, conversation_id, rows))
+
+
+def _exchanges(conn: Connection, conversation_id: UUID, rows: Iterable[Row]) -> Iterator[Exchange]:
+    """Files are looked for only where there are some, for several questions at once."""
+    files: dict[int, tuple[MessageFile, ...]] = {}
+    reach = _AFTER_ALL
+    for query, answer, position, file_count in rows:
+        if not file_count:
+            yield Exchange(query, answer)
+            continue
+        if position < reach:
+            reach = max(position - _FILES_REACH, 0)
+            files = files_between(conn, conversation_id, reach, position)
+        theirs = [one.file for one in files.get(position, ()) if one.belongs_to == "user"]
+        yield Exchange(query, answer, tuple(theirs))
 
 
 _FIRST = Prepared(select(messages.c.query).where(_THIS).order_by(messages.c.position).limit(1))

@@ -3,17 +3,20 @@
 Columns are chosen by the fields of the value they fill, so `Value(*row)` cannot mix them up.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import asdict
-from sqlalchemy import Table, and_, bindparam, select
+from sqlalchemy import Connection, Table, and_, bindparam, insert, select
 from sqlalchemy.sql import ColumnElement
 
+from kaiwa.domain.file import MessageFile
 from kaiwa.domain.message import Message, Opening
 from kaiwa.domain.usage import Round
 from kaiwa.store.columns import ID
+from kaiwa.store.prepared import Prepared
 from kaiwa.store.tables import conversations, end_users
 
 
@@ -48,16 +51,33 @@ def scope_of(app_id: UUID, user: str, source: str) -> dict[str, Any]:
     return {"in_app": app_id, "of_user": user, "of_source": source}
 
 
-def user_row(opening: Opening) -> dict[str, Any]:
-    """A new end user's."""
-    return {
-        "id": opening.user_id,
-        "workspace_id": opening.workspace_id,
-        "app_id": opening.app_id,
-        "source": opening.source,
-        "name": opening.user,
-        "created_at": opening.now,
+_USER = Prepared(select(OF_USER.label("id")))
+_ADD_USER = Prepared(insert(end_users))
+
+
+def ensure_user(
+    conn: Connection,
+    workspace_id: UUID,
+    app_id: UUID,
+    user: str,
+    source: str,
+    fresh_id: UUID,
+    now: datetime,
+) -> UUID:
+    """Inside a unit: the end user's id; when there is none yet, `fresh_id`, made now."""
+    found = _USER.value(conn, scope_of(app_id, user, source))
+    if found:
+        return found
+    row = {
+        "id": fresh_id,
+        "workspace_id": workspace_id,
+        "app_id": app_id,
+        "source": source,
+        "name": user,
+        "created_at": now,
     }
+    _ADD_USER.run(conn, row)
+    return fresh_id
 
 
 def conversation_row(opening: Opening, user_id: UUID) -> dict[str, Any]:
@@ -80,14 +100,29 @@ def conversation_row(opening: Opening, user_id: UUID) -> dict[str, Any]:
 def message_row(message: Message, opening: Opening, user_id: UUID) -> dict[str, Any]:
     """A new message's; `message` says what `opening` could not know."""
     row = asdict(message)
-    del row["rating"]
+    del row["rating"], row["files"]
     return row | {
+        "file_count": len(message.files),
         "workspace_id": opening.workspace_id,
         "app_id": opening.app_id,
         "user_id": user_id,
         "config_id": opening.config_id,
         "key_id": opening.key_id,
         "owner": opening.owner,
+    }
+
+
+def message_file_row(file: MessageFile, position: int, opening: Opening) -> dict[str, Any]:
+    """A file's place in a new message, counted from 1."""
+    return {
+        "id": file.id,
+        "workspace_id": opening.workspace_id,
+        "message_id": opening.message_id,
+        "file_id": file.file.id,
+        "position": position,
+        "belongs_to": file.belongs_to,
+        "method": file.method,
+        "url": file.url,
     }
 
 

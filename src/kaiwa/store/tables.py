@@ -7,6 +7,7 @@ user's app and name alone; `deleted_at` hides a row until it is purged.
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 
 from kaiwa.store.columns import ID, INPUTS, MICROS, MONEY, OUTCOME
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest revision in `migrations/versions`."""
 
 DEFAULT_WORKSPACE = UUID("00000000-0000-7000-8000-000000000001")
@@ -156,6 +157,8 @@ messages = Table(
     Column("heartbeat_at", MICROS, nullable=False),
     Column("created_at", MICROS, nullable=False),
     Column("finished_at", MICROS),
+    # Most messages have no files, and need not be asked for them.
+    Column("file_count", Integer, nullable=False, server_default="0"),
     UniqueConstraint("conversation_id", "position"),
 )
 
@@ -205,3 +208,45 @@ feedback = Table(
     Column("updated_at", MICROS, nullable=False),
     UniqueConstraint("message_id", "source"),
 )
+
+upload_files = Table(
+    "upload_files",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("app_id", ID, ForeignKey("apps.id"), nullable=False),
+    Column("user_id", ID, ForeignKey("end_users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("extension", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("source_url", Text),
+    Column("created_at", MICROS, nullable=False),
+    # When a message last took it; what none has taken is swept away.
+    Column("used_at", MICROS),
+    UniqueConstraint("key"),
+)
+Index(
+    "ix_upload_files_unused",
+    upload_files.c.created_at,
+    sqlite_where=upload_files.c.used_at.is_(None),
+    postgresql_where=upload_files.c.used_at.is_(None),
+)
+
+message_files = Table(
+    "message_files",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("message_id", ID, ForeignKey("messages.id"), nullable=False),
+    Column("file_id", ID, ForeignKey("upload_files.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("belongs_to", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("url", Text),
+    UniqueConstraint("message_id", "position"),
+)
+Index("ix_message_files_file_id", message_files.c.file_id)
