@@ -51,6 +51,7 @@ KEPT_CATCHES = {
 """Where `except BaseException` need not raise again: it is handed to whoever waits for it."""
 
 LATE_IMPORTS = {
+    "files/parsers/child.py",
     "providers/prices.py",
     "providers/registry.py",
     "store/postgres.py",

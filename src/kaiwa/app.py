@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
@@ -23,13 +24,22 @@ from kaiwa.api import faults, openapi, routes
 from kaiwa.api.guesses import Guesses
 from kaiwa.api.headers import StampResponses
 from kaiwa.api.site import ApiSettings, Site
+from kaiwa.chat.files import FileRoom
 from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.chat.turn import Context
 from kaiwa.domain.app import AppConfig
+from kaiwa.domain.file import StoredFile
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
-from kaiwa.ports import Clock, Kit
+from kaiwa.files.extract import Extractor
+from kaiwa.files.keeping import Keeper, SizeLimits
+from kaiwa.files.links import Links, find_secret
+from kaiwa.files.parsers.wire import Limits
+from kaiwa.ports import BlobStore, Clock, Kit
+from kaiwa.providers.addresses import Network
+from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
+from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
@@ -94,6 +104,36 @@ async def open_database(settings: Settings, *, patience: float | None = None) ->
     return await open_sqlite(data_folder(settings) / _FILE, patience=patience)
 
 
+def _model_links(settings: Settings, house: "House") -> Callable[[StoredFile], str] | None:
+    """Raises `OperatorError`."""
+    if settings.send_pictures != "links":
+        return None
+    if not settings.public_url:
+        raise OperatorError("The setting send_pictures = links needs public_url to be set too.")
+    base = settings.public_url.rstrip("/")
+    return lambda file: house.links.make(base, file, house.clock().timestamp())
+
+
+async def _find_key(settings: Settings) -> str:
+    """What signs links to files. Raises `OperatorError`."""
+    if settings.secret_key:
+        return settings.secret_key
+    return await anyio.to_thread.run_sync(find_secret, data_folder(settings))
+
+
+def _read_networks(settings: Settings) -> list[Network]:
+    try:
+        return [ip_network(name) for name in settings.fetch_networks]
+    except ValueError as error:
+        raise OperatorError(f"The setting fetch_networks is wrong: {error}.") from error
+
+
+def open_storage(settings: Settings) -> BlobStore:
+    """Where this installation's files lie; nothing is asked of it yet. Raises `OperatorError`."""
+    folder = name_folder(settings) if settings.storage_url else data_folder(settings)
+    return open_blobs(settings.storage_url, folder)
+
+
 async def read_schema(settings: Settings) -> str | None:
     """The schema of the database as it is, nothing made or migrated; None when there is none yet.
 
@@ -116,6 +156,10 @@ class House:
 
     context: Context
     catalog: Catalog
+    blobs: BlobStore
+    links: Links
+    keeper: Keeper
+    extractor: Extractor
 
     def __init__(
         self,
@@ -143,6 +187,18 @@ class House:
         self._open.push_async_callback(db.close)
         http = Operator(settings.connect_timeout)
         self._open.push_async_callback(http.close)
+        self.blobs = open_storage(settings)
+        guarded = Guarded(_read_networks(settings))
+        self._open.push_async_callback(guarded.close)
+        limits = SizeLimits(
+            settings.image_limit,
+            settings.document_limit,
+            settings.audio_limit,
+            settings.video_limit,
+        )
+        self.links = Links(await _find_key(settings), settings.file_link_seconds)
+        self.keeper = Keeper(db, self.blobs, guarded, limits, self.clock, new_id)
+        self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
 
@@ -151,9 +207,13 @@ class House:
         )
         upkeep = await self._open.enter_async_context(anyio.create_task_group())
         self._open.callback(upkeep.cancel_scope.cancel)
-        upkeep.start_soon(keep_up, db, self.clock, _upkeep_settings(settings), running.message_ids)
+        wanted = _upkeep_settings(settings)
+        upkeep.start_soon(keep_up, db, self.blobs, self.clock, wanted, running.message_ids)
         await self._open.enter_async_context(running)
-        self.context = Context(db, self.clock, new_id, new_id(), running, self.kit_for)
+        room = FileRoom(
+            self.keeper, self.blobs, self.extractor, new_id, _model_links(settings, self)
+        )
+        self.context = Context(db, self.clock, new_id, new_id(), running, self.kit_for, room)
 
     async def __aexit__(
         self,
@@ -187,16 +247,27 @@ def build(house: House) -> ASGIApp:
         ),
         openapi_config=None,
         request_max_body_size=settings.body_limit,
-        state=State({"site": Site(house.context, _api_settings(settings), guesses)}),
+        state=State({"site": _site(house, guesses)}),
         logging_config=None,
     )
     return StampResponses(app)
 
 
-def _api_settings(settings: Settings) -> ApiSettings:
-    return ApiSettings(
-        ping=settings.ping_interval,
-        patience=settings.write_timeout,
+def _site(house: House, guesses: Guesses) -> Site:
+    settings = house.settings
+    return Site(
+        context=house.context,
+        settings=ApiSettings(
+            ping=settings.ping_interval,
+            patience=settings.write_timeout,
+            public_url=settings.public_url.rstrip("/"),
+            presigned=settings.presigned_links,
+        ),
+        guesses=guesses,
+        keeper=house.keeper,
+        blobs=house.blobs,
+        links=house.links,
+        extractor=house.extractor,
     )
 
 
@@ -214,7 +285,9 @@ def _turn_limits(settings: Settings) -> TurnLimits:
 
 
 def _upkeep_settings(settings: Settings) -> UpkeepSettings:
-    return UpkeepSettings(settings.abandoned_after, settings.purge_after_days)
+    return UpkeepSettings(
+        settings.abandoned_after, settings.purge_after_days, settings.unused_files_after_days
+    )
 
 
 def make_catalog(settings: Settings, http: Operator) -> Catalog:

@@ -19,12 +19,24 @@ from kaiwa.errors import OperatorError
 
 _PREFIX = "KAIWA_"
 _PROVIDERS = "KAIWA_PROVIDERS_"
-_LEVELS = ("debug", "info", "warning", "error")
+_CHOICES = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "send_pictures": ("bytes", "links"),
+}
+_FORMS = {
+    "default_model": (r"(?s)[^/]+/.", "written as provider/model"),
+    "public_url": ("https?://.", "an address that begins with http:// or https://"),
+}
 _BOUNDS = {
     "port": (0, 65535),
     "waiting_questions": (0, 1e6),
     "body_limit": (1, 1e9),
     "failed_keys": (1, 1e9),
+    "file_link_seconds": (1, 604_800),
+    "image_limit": (1, 1e12),
+    "document_limit": (1, 1e12),
+    "audio_limit": (1, 1e12),
+    "video_limit": (1, 1e12),
 }
 _TYPES = {
     "int": "a whole number",
@@ -57,6 +69,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """PostgreSQL connections that read."""
     database_timeout: float = 20
     """What the database may take for one thing; whoever waits for it is then refused."""
+    storage_url: str = ""
+    """Where files lie: `s3://…`, `gs://…`, `az://…`, `file://…`; without it, in the data folder."""
     host: str = "127.0.0.1"
     """The address to serve on."""
     port: int = 8000
@@ -93,8 +107,30 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """At a shutdown, how long live answers may go on."""
     purge_after_days: float = 7
     """When a deleted conversation is removed from the disk."""
+    unused_files_after_days: float = 1
+    """When an uploaded file that no message uses is removed."""
     body_limit: int = 15_000_000
     """The largest request."""
+    public_url: str = ""
+    """The server's address as browsers see it, for links to files; else a request's own."""
+    secret_key: str = ""
+    """Signs links to files; without it, one is made in the data folder."""
+    presigned_links: bool = False
+    """Links to files lead straight to the store in the cloud."""
+    file_link_seconds: int = 300
+    """How long a link to a file is good."""
+    send_pictures: str = "bytes"
+    """`bytes`: a model gets pictures themselves; `links`: it gets links to them."""
+    image_limit: int = 10_485_760
+    """The largest picture."""
+    document_limit: int = 15_728_640
+    """The largest document, and the largest file of any other kind."""
+    audio_limit: int = 52_428_800
+    """The largest audio file."""
+    video_limit: int = 104_857_600
+    """The largest video."""
+    fetch_networks: tuple[str, ...] = ()
+    """Networks besides the public ones from which users may name files, as in `10.1.0.0/16`."""
     failed_keys: int = 30
     """Wrong API keys from one address, after which it has to wait."""
     failed_keys_window: float = 60
@@ -198,7 +234,7 @@ def _unknown(name: str, place: str, known: Iterable[str]) -> OperatorError:
 
 
 def _parsed(name: str, variable: str, text: str) -> object:
-    if name == "origins":
+    if name in ("origins", "fetch_networks"):
         return [origin.strip() for origin in text.split(",") if origin.strip()]
     if name in ("prices", "context_sizes", "providers"):
         try:
@@ -242,12 +278,12 @@ def _check(name: str, value: object, source: str) -> None:
                 raise _wrong(f"context_sizes.{model}", source, "at least 1", size)
     least, most = _BOUNDS.get(name, (0, 1e9))
     wanted = ""
-    if name == "log_level" and value not in _LEVELS:
-        wanted = f"one of {', '.join(_LEVELS)}"
+    if name in _CHOICES and value not in _CHOICES[name]:
+        wanted = f"one of {', '.join(_CHOICES[name])}"
     elif name in ("data", "host") and not str(value).strip():
         wanted = "the name of a folder" if name == "data" else "an address"
-    elif name == "default_model" and value and not all(str(value).partition("/")):
-        wanted = "written as provider/model"
+    elif name in _FORMS and value and not re.match(_FORMS[name][0], str(value)):
+        wanted = _FORMS[name][1]
     elif isinstance(value, float) and not 0 < value < most:
         wanted = f"a number of more than 0 and less than {most:,.0f}"
     elif isinstance(value, int) and not least <= value <= most:

@@ -150,7 +150,7 @@ async def test_the_openapi_document_describes_every_route(client: Client) -> Non
         named = {p["name"] for p in operation["parameters"]}
         assert set(re.findall(r"{(\w+)}", route.path)) <= named
         assert {name.lstrip("*") for name in route.query} <= named
-        assert ("requestBody" in operation) == bool(route.body)
+        assert ("requestBody" in operation) == bool(route.body or route.upload)
         assert ("text/event-stream" in operation["responses"]["200"]["content"]) == route.streams
         assert ("401" in operation["responses"]) == route.key
     found = list(refs(document))

@@ -45,8 +45,8 @@ HOSTILE = {
     "a backslash": "a\\b",
     "a script": "<script>alert(1)</script>",
 }
-IN_PATH = [route for route in ROUTES if "{" in route.path]
-IN_QUERY = [(route, name.lstrip("*")) for route in ROUTES for name in route.query]
+IN_PATH = [route for route in ROUTES if "{" in route.path and route.key]
+IN_QUERY = [(route, name.lstrip("*")) for route in ROUTES for name in route.query if route.key]
 UUIDS = ("conversation_id", "first_id", "last_id")
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from kaiwa.api.routes import ROUTES, Route
 from tests.support.apps import app_file, says
+from tests.support.attacks import TAKES_DOCUMENTS, upload_text
 from tests.support.client import Client, Reply
 from tests.support.server import TestServer
 
 pytestmark = pytest.mark.anyio
 
 # Every way an id can reach a route: in its path, its query, or its body.
-IN_PATH = {"conversation_id": "conversation", "message_id": "message"}
+IN_PATH = {"conversation_id": "conversation", "message_id": "message", "file_id": "file"}
 IN_QUERY = {"conversation_id": "conversation", "last_id": "conversation", "first_id": "message"}
 IN_BODY = {"conversation_id": "conversation"}
 BODIES: dict[str, dict[str, Any]] = {
@@ -27,6 +28,8 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 # Ids that are no secret of anybody: a stop always succeeds, and stops only its own user's answer.
 OPEN_IDS = {"task_id"}
+SIGNED_IDS = {"name"}
+"""Of links that are signed, and open to whoever holds them: test_uploads."""
 
 Spot = tuple[Route, str, str]
 
@@ -48,7 +51,7 @@ def name_of(spot: Spot) -> str:
     return f"{route.method} {route.path} {where}:{name}"
 
 
-SPOTS = [spot for spot in spots() if spot[2] not in OPEN_IDS]
+SPOTS = [spot for spot in spots() if spot[2] not in OPEN_IDS and spot[0].key]
 
 
 class Owned:
@@ -67,12 +70,15 @@ class Owned:
 
 @pytest.fixture
 async def owned(server: TestServer) -> Owned:
-    features: dict[str, Any] = {"suggested_questions_after_answer": {"enabled": True}}
+    features: dict[str, Any] = {
+        "suggested_questions_after_answer": {"enabled": True},
+        "file_upload": TAKES_DOCUMENTS,
+    }
     owner = await server.client(app_file(says("A secret."), **features))
     other_app = await server.client(app_file(says("Nothing."), **features))
     reply = await owner.ask("What is it?", auto_generate_name=False)
     ids = {"conversation": reply.body["conversation_id"], "message": reply.body["message_id"]}
-    return Owned(owner, other_app, ids)
+    return Owned(owner, other_app, ids | {"file": await upload_text(owner)})
 
 
 async def call(client: Client, spot: Spot, given: dict[str, str]) -> Reply:
@@ -95,7 +101,11 @@ async def call(client: Client, spot: Spot, given: dict[str, str]) -> Reply:
 
 
 def test_every_id_of_every_route_is_filled_in() -> None:
-    known = {"path": {*IN_PATH, *OPEN_IDS}, "query": set(IN_QUERY), "body": set(IN_BODY)}
+    known = {
+        "path": {*IN_PATH, *OPEN_IDS, *SIGNED_IDS},
+        "query": set(IN_QUERY),
+        "body": set(IN_BODY),
+    }
     missing = [name_of(spot) for spot in spots() if spot[2] not in known[spot[1]]]
     assert missing == [], "say in this file what kind of id it is"
     assert len(SPOTS) >= 10
@@ -115,7 +125,8 @@ async def test_a_stranger_finds_nothing_and_changes_nothing(
     before = await owned.state()
     reply = await call(owned.strangers[who], spot, owned.ids)
     assert reply.status == 404, reply.body
-    assert reply.body["code"] == "not_found"
+    file = spot[2] == "file_id"
+    assert reply.body["code"] == ("file_not_found" if file else "not_found")
     assert "secret" not in str(reply.body)
     assert await owned.state() == before
 

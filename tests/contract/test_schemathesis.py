@@ -19,6 +19,7 @@ from schemathesis.errors import FailureGroup
 
 from kaiwa.api.routes import ROUTES, Route
 from tests.support.apps import app_file, says
+from tests.support.attacks import TAKES_DOCUMENTS, upload_text
 from tests.support.server import TestServer, serving
 
 pytestmark = pytest.mark.anyio
@@ -81,16 +82,25 @@ async def patient(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tes
         yield server
 
 
-@pytest.fixture(params=ROUTES, ids=lambda route: f"{route.method} {route.path}")
+# A form with a file and a signature cannot be made up: test_uploads has them.
+MADE_UP = [route for route in ROUTES if not route.upload and not route.sends_file]
+
+
+@pytest.fixture(params=MADE_UP, ids=lambda route: f"{route.method} {route.path}")
 async def target(patient: TestServer, request: pytest.FixtureRequest) -> Target:
     route: Route = request.param
     client = await patient.client(
-        app_file(says("Fine."), suggested_questions_after_answer={"enabled": True})
+        app_file(
+            says("Fine."),
+            suggested_questions_after_answer={"enabled": True},
+            file_upload=TAKES_DOCUMENTS,
+        )
     )
     asked = (await client.ask("Hello", auto_generate_name=False)).body
     ids = {
         "user": client.user,
         "task_id": asked["task_id"],
+        "file_id": await upload_text(client),
         "message_id": asked["message_id"],
         "first_id": asked["message_id"],
         "conversation_id": asked["conversation_id"],

@@ -43,7 +43,12 @@ PARAMETERS: dict[str, Any] = {
             "number_limits": 3,
             "detail": "high",
             "transfer_methods": ["remote_url", "local_file"],
-        }
+        },
+        "enabled": False,
+        "allowed_file_types": ["image"],
+        "allowed_file_extensions": [],
+        "allowed_file_upload_methods": ["remote_url", "local_file"],
+        "number_limits": 3,
     },
     "system_parameters": {
         "image_file_size_limit": 10,

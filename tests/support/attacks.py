@@ -5,11 +5,12 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, FormData
 from yarl import URL
 
 from tests.support.client import Client, Reply
@@ -37,6 +38,9 @@ class Raw:
         return next((value for found, value in self.headers if found == name), "")
 
 
+TAKES_DOCUMENTS = {"enabled": True, "allowed_file_types": ["image", "document"]}
+
+
 class Fortress:
     """A server with a secret, a good client, and what that client has."""
 
@@ -57,17 +61,31 @@ async def fortress(folder: Path, **settings: object) -> AsyncGenerator[Fortress]
     """After the attacks a good question is answered, and what the good client has is unchanged."""
     async with serving_models(folder, failed_keys=1_000_000_000, **settings) as (server, models):
         models.play(speak("Fine."))
-        features: dict[str, Any] = {"suggested_questions_after_answer": {"enabled": True}}
+        features: dict[str, Any] = {
+            "suggested_questions_after_answer": {"enabled": True},
+            "file_upload": TAKES_DOCUMENTS,
+        }
         owner = await server.client(networked_app(**features), user="owner")
         asked = (await owner.ask("What is it?", auto_generate_name=False)).body
         names = ("conversation_id", "message_id", "task_id")
-        fort = Fortress(server, models, owner, {name: asked[name] for name in names})
+        ids = {name: asked[name] for name in names}
+        ids["file_id"] = await upload_text(owner)
+        fort = Fortress(server, models, owner, ids | {"name": f"{ids['file_id']}.txt"})
         before = await fort.state()
         with no_secret_logged():
             yield fort
         assert await fort.state() == before
         models.play(speak("Still fine."))
         assert (await owner.as_user("another").ask("And now?")).body["answer"] == "Still fine."
+
+
+async def upload_text(client: Client) -> str:
+    """A small document of the client's own; its id."""
+    form = FormData({"user": client.user})
+    form.add_field("file", BytesIO(b"text"), filename="a.txt", content_type="text/plain")
+    reply = await client.call("POST", "/files/upload", data=form)
+    assert reply.status == 201, reply.body
+    return reply.body["id"]
 
 
 class Records(logging.Handler):

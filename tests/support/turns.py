@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
+from kaiwa.chat.files import FileRoom
 from kaiwa.chat.running import Live, Running, TurnLimits
 from kaiwa.chat.turn import Context, Order, check_order, start_turn
 from kaiwa.domain.app import App, AppConfig, ModelConfig
@@ -21,7 +22,11 @@ from kaiwa.domain.events import Delta, TextDelta, TurnEnded, TurnEvent, TurnFail
 from kaiwa.domain.message import Draft, Message
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import StoreUnavailable
-from kaiwa.ports import DeltaStream, Emit, Kit, ModelChoice
+from kaiwa.files.extract import Extractor
+from kaiwa.files.keeping import Keeper, SizeLimits
+from kaiwa.files.parsers.wire import Limits
+from kaiwa.ports import DeltaStream, Emit, Fetched, Kit, ModelChoice, Sight
+from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.providers.speaking import Spoken
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages, find_message
@@ -47,6 +52,7 @@ class PlayedModel:
     """A `ChatModel` that plays what the test gave it."""
 
     generative = False
+    sight = Sight()
 
     def __init__(self, play: Play = says_hello) -> None:
         self.play = play
@@ -113,6 +119,13 @@ class Ear:
         return [event for event in self.events if isinstance(event, TurnEnded | TurnFailed)]
 
 
+class NoFetcher:
+    """A `Fetcher` that nothing is asked of."""
+
+    def fetch(self, url: str, limit: int) -> AbstractAsyncContextManager[Fetched]:
+        raise AssertionError(url)
+
+
 class Stage:
     """One app on a database, and what its turns need."""
 
@@ -122,7 +135,10 @@ class Stage:
         self.running = running
         self.model = PlayedModel()
         self.config = AppConfig(ModelConfig("played", "m"))
-        self.context = Context(db, now, uuid7, OWNER, running, self._kit_for)
+        self.blobs = open_blobs("memory:", Path())
+        keeper = Keeper(db, self.blobs, NoFetcher(), SizeLimits(), now, uuid7)
+        room = FileRoom(keeper, self.blobs, Extractor(Limits()), uuid7, None)
+        self.context = Context(db, now, uuid7, OWNER, running, self._kit_for, room)
 
     async def _kit_for(self, config: AppConfig) -> Kit:
         choice = ModelChoice(self.model, "played", config.model.name, None, None)

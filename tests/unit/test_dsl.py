@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kaiwa.domain.app import AppConfig, FormField, ModelConfig, Site
 from kaiwa.domain.dsl import read_dsl
+from kaiwa.domain.file import FileRules
 from kaiwa.domain.prompt import PromptMessage
 from kaiwa.errors import OperatorError
 
@@ -58,6 +59,7 @@ def test_a_whole_export_is_understood():
         opening_statement="Hello {{customer}}, what can I do?",
         suggested_questions=("Where is my parcel?",),
         suggestions_enabled=True,
+        files=FileRules(extensions=("jpg", "png")),
     )
     assert notes == [
         "model_config.text_to_speech: text to speech is not honoured yet",
@@ -198,8 +200,7 @@ def test_a_completion_model_is_read():
             "  annotation_reply: {enabled: true, score_threshold: 0.9}",
             "annotation_reply: annotation replies are not honoured yet",
         ),
-        ("  file_upload: {image: {enabled: true}}", "file_upload: files are not honoured yet"),
-        ("  file_upload: {enabled: true}", "file_upload: files are not honoured yet"),
+        ("  file_upload: {colour: red}", "file_upload.colour: unknown, ignored"),
         (
             "  more_like_this: {enabled: true}",
             "more_like_this: more like this is not honoured yet, only told to clients",

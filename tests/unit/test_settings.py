@@ -59,11 +59,18 @@ def test_every_setting_is_also_a_variable(name: str) -> None:
         "str": "a/b",
         "int": "77",
         "float": "7.5",
+        "bool": "true",
         "tuple": "a, b,",
         "dict": '{"a/b": {"prompt": "1", "completion": "2"}}',
     }
     kind = type(getattr(Settings(), name)).__name__
-    text = {"log_level": "debug", "context_sizes": '{"a/b": 7}'}.get(name, texts[kind])
+    special = {
+        "log_level": "debug",
+        "context_sizes": '{"a/b": 7}',
+        "public_url": "https://a.example",
+        "send_pictures": "links",
+    }
+    text = special.get(name, texts[kind])
     found = getattr(load_settings(environment={f"KAIWA_{name.upper()}": text}), name)
     assert found != getattr(Settings(), name)
 

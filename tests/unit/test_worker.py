@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from kaiwa.domain.events import Delta, TextDelta
 from kaiwa.domain.message import Draft, Message, Outcome
 from kaiwa.domain.prompt import ModelRequest
+from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.store.messages import checkpoint_messages, find_message, open_message
 from kaiwa.worker import UpkeepSettings, close_what_is_abandoned, keep_up
 from tests.store.sample import fall_silent, opening
@@ -81,7 +82,8 @@ async def test_upkeep_never_closes_an_answer_of_its_own_process(file: Path) -> N
         await ear.spoken_to.wait()
         await fall_silent(stage.db, await stage.stored(live), hours)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep_up, stage.db, now, SETTINGS, stage.running.message_ids)
+            blobs = open_blobs("memory:", file.parent)
+            tasks.start_soon(keep_up, stage.db, blobs, now, SETTINGS, stage.running.message_ids)
             with anyio.fail_after(5):
                 while (await read(stage, lost)).outcome is Outcome.RUNNING:  # noqa: ASYNC110
                     await anyio.sleep(0.01)

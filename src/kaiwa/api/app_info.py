@@ -17,8 +17,9 @@ async def get_welcome() -> Response[wire.Welcome]:
 
 async def get_parameters(request: ApiRequest) -> Response[wire.Parameters]:
     """What a client needs to draw the app: opening, form, switches and limits."""
-    caller = await authorise(request, site_of(request).db)
-    return Response(wire.parameters(caller.config))
+    site = site_of(request)
+    caller = await authorise(request, site.db)
+    return Response(wire.parameters(caller.config, site.keeper.limits))
 
 
 async def get_meta(request: ApiRequest) -> Response[wire.Meta]:

@@ -13,6 +13,7 @@ import msgspec
 from litestar.exceptions import InternalServerException
 
 from kaiwa.api.site import ApiRequest
+from kaiwa.domain.file import FILE_TYPES, FileRules, GivenFile
 from kaiwa.domain.message import Inputs, JsonValue
 from kaiwa.errors import BadRequest, InvalidParam, NotFound, UnsupportedMediaType
 
@@ -98,11 +99,59 @@ def read_inputs(body: Body) -> Inputs:
     return {str(name): value for name, value in pairs.items()}
 
 
-def check_files(body: Body) -> None:
-    """Files are not taken yet: a list is passed over, as in an app that has them switched off."""
-    files = body.get("files")
-    if isinstance(files, int | float):
-        raise InvalidParam(f"'{type(files).__name__}' object is not iterable", params="files")
+def read_files(body: Body, rules: FileRules) -> tuple[GivenFile, ...]:
+    """The files that come with a question; passed over in an app that takes none."""
+    given = body.get("files")
+    if isinstance(given, int | float):
+        raise InvalidParam(f"'{type(given).__name__}' object is not iterable", params="files")
+    if not given or not rules.enabled:
+        return ()
+    files = tuple([_read_file(one, rules) for one in given])
+    if len(files) > rules.most:
+        kind = "image files" if all(one.type == "image" for one in files) else "files"
+        raise InvalidParam(f"Number of {kind} exceeds the maximum limit {rules.most}")
+    return files
+
+
+def _read_file(given: JsonValue, rules: FileRules) -> GivenFile:
+    if not isinstance(given, dict):
+        raise InvalidParam("Invalid file format, must be dict")
+    kind = _read_member(given.get("type"), FILE_TYPES, "file type")
+    methods = ("local_file", "remote_url")
+    method = _read_member(given.get("transfer_method"), methods, "file transfer method")
+    if kind not in rules.types:
+        raise InvalidParam(f"Files of type {kind} are not taken by this app")
+    if method not in rules.methods:
+        raise InvalidParam(f"Invalid transfer method: {method}")
+    if method == "remote_url":
+        return GivenFile(kind, "remote_url", url=_read_url(given.get("url")))
+    named = given.get("upload_file_id")
+    return GivenFile(kind, "local_file", file_id=_read_upload(named))
+
+
+def _read_member(value: JsonValue, members: tuple[str, ...], name: str) -> str:
+    if not value:
+        raise InvalidParam(f"Missing {name}")
+    if value not in members:
+        raise InvalidParam(f"No matching enum found for value '{as_text(value)}'")
+    return str(value)
+
+
+def _read_url(url: JsonValue) -> str:
+    if not url:
+        raise InvalidParam("Missing file url")
+    if not isinstance(url, str) or not url.lower().startswith("http"):
+        raise InvalidParam("Invalid file url")
+    return url
+
+
+def _read_upload(named: JsonValue) -> UUID:
+    if not named:
+        raise InvalidParam("Missing file upload_file_id")
+    try:
+        return UUID(as_text(named))
+    except ValueError as error:
+        raise InvalidParam("Invalid upload file") from error
 
 
 def read_choice(value: JsonValue, choices: tuple[str, ...], name: str) -> str:

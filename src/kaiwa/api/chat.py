@@ -13,8 +13,8 @@ from kaiwa.api import wire
 from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
     Body,
-    check_files,
     read_choice,
+    read_files,
     read_inputs,
     read_json,
     read_query,
@@ -24,8 +24,9 @@ from kaiwa.api.body import (
 from kaiwa.api.site import ApiRequest, Site, site_of
 from kaiwa.api.sse import EventStream
 from kaiwa.chat.running import Live
-from kaiwa.chat.turn import Order, check_order, start_turn
+from kaiwa.chat.turn import Order, bring_files, check_order, start_turn
 from kaiwa.domain.app import Caller
+from kaiwa.domain.file import GivenFile
 from kaiwa.domain.message import Conversation
 from kaiwa.errors import InvalidParam
 from kaiwa.store.conversations import find_conversation
@@ -41,11 +42,12 @@ async def post_chat_message(request: ApiRequest) -> ASGIApp:
         return body, await _find_named(body, db, app_id)
 
     caller, (body, conversation) = await authorise_reading(request, read)
-    order, blocking = read_order(body, caller)
+    order, blocking, given = read_order(body, caller)
     site.context.running.admit(caller.app.id, caller.config.max_active_requests)
     if blocking and not caller.config.blocking:
         raise InvalidParam("This app does not support blocking mode")
     ready = await check_order(order, site.context, conversation)
+    ready = await bring_files(ready, given, site.context)
     if blocking:
         live = start_turn(ready, site.context, _deaf)
         return cast(ASGIApp, await _whole_answer(request, site, live, caller.app.mode))
@@ -77,17 +79,17 @@ async def _find_named(body: Body, db: Reads, app_id: UUID) -> Conversation | Non
     return conversation_id and await find_conversation(db, app_id, user, conversation_id)
 
 
-def read_order(body: Body, caller: Caller) -> tuple[Order, bool]:
-    """What is asked for, and whether as one whole answer."""
+def read_order(body: Body, caller: Caller) -> tuple[Order, bool, tuple[GivenFile, ...]]:
+    """What is asked for, whether as one whole answer, and the files that come with it."""
     user = required_user(body)
     inputs = read_inputs(body)
     query = read_query(body)
-    check_files(body)
+    given = read_files(body, caller.config.files)
     blocking = True
     if "response_mode" in body:
         mode = read_choice(body["response_mode"], ("blocking", "streaming"), "response_mode")
         blocking = mode == "blocking"
-    return Order(
+    order = Order(
         app=caller.app,
         config=caller.config,
         key_id=caller.key_id,
@@ -98,7 +100,8 @@ def read_order(body: Body, caller: Caller) -> tuple[Order, bool]:
         conversation_id=read_uuid(body.get("conversation_id"), "conversation_id"),
         auto_name=bool(body.get("auto_generate_name", True)),
         task_id=str(UUID(bytes=secrets.token_bytes(16), version=4)),
-    ), blocking
+    )
+    return order, blocking, given
 
 
 def _deaf(events: object) -> None:

@@ -18,7 +18,7 @@ from kaiwa.api.body import (
     required_user,
     user_or_default,
 )
-from kaiwa.api.site import ApiRequest, site_of
+from kaiwa.api.site import ApiRequest, linking, site_of
 from kaiwa.chat.suggest import suggest_questions
 from kaiwa.domain.message import Exchange, Rating
 from kaiwa.errors import BadRequest, InvalidParam, NotFound
@@ -49,7 +49,7 @@ async def get_messages(request: ApiRequest) -> Response[wire.MessagePage]:
         page = await store.list_messages(
             db, app_id, user, conversation_id, first_id=first_id, limit=limit
         )
-        return wire.message_page(page, limit)
+        return wire.message_page(page, limit, linking(request))
 
     _, page = await authorise_reading(request, read)
     return Response(page)

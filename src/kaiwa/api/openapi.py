@@ -27,6 +27,24 @@ _STREAM = (
 )
 
 
+_BYTES = "The file, of its own type; by `Range` a part of it, with the status 206."
+_UPLOAD: Json = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "user": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+
+
 def openapi_document() -> Json:
     """The whole document, ready for JSON."""
     types: list[type[msgspec.Struct]] = [wire.ErrorBody]
@@ -77,6 +95,8 @@ def _operation(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
         "responses": _responses(route, schemas),
         "security": [{"key": []}] if route.key else [],
     }
+    if route.upload:
+        operation["requestBody"] = _UPLOAD
     if route.body:
         operation["requestBody"] = {
             "required": route.body_required,
@@ -108,8 +128,10 @@ def _responses(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
     if route.streams:
         # Of no type: some readers apply it to the whole stream, others to each event.
         content["text/event-stream"] = {"schema": {"description": _STREAM}}
+    if route.sends_file:
+        content = {"application/octet-stream": {"schema": {"description": _BYTES}}}
     responses: Json = {
-        "200": {"description": _first_line(route.answer.__doc__), "content": content}
+        str(route.status): {"description": _first_line(route.answer.__doc__), "content": content}
     }
     by_status: dict[int, list[type[KaiwaError]]] = {}
     for error in _errors(route):
@@ -137,7 +159,7 @@ def _tag(route: Route) -> str:
     if not route.key:
         return "server"
     noun = route.path.split("/")[2]
-    return noun if noun in ("chat-messages", "messages", "conversations") else "app"
+    return noun if noun in ("chat-messages", "messages", "conversations", "files") else "app"
 
 
 def _first_line(text: str | None) -> str:

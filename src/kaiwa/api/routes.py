@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import Empty
 from msgspec import Struct
 
 from kaiwa import errors
-from kaiwa.api import app_info, chat, conversations, messages, requests, wire
+from kaiwa.api import app_info, chat, conversations, files, messages, requests, upload, wire
 
 
 class Route(Struct, frozen=True):
@@ -26,6 +27,11 @@ class Route(Struct, frozen=True):
     key: bool = True
     """Whether it wants an app's key."""
     raises: tuple[type[errors.KaiwaError], ...] = ()
+    status: int = 200
+    upload: bool = False
+    """Whether the body is a form with a file, which has limits of its own."""
+    sends_file: bool = False
+    """Whether it answers with a file's bytes."""
 
 
 _USER = "The end user, as your app names it; without one, the shared user `DEFAULT-USER`."
@@ -35,6 +41,14 @@ _MODEL_ERRORS = (
     errors.ModelNotSupported,
     errors.CompletionFailed,
 )
+
+_STORE_ERRORS = (errors.BlobsUnavailable, errors.BlobsForbidden, errors.BlobTooLarge)
+_LINK = {
+    "timestamp": "When the link was made, in seconds since 1970.",
+    "nonce": "32 hexadecimal digits.",
+    "sign": "The signature.",
+    "as_attachment": "`true` to have it saved, not shown.",
+}
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -139,6 +153,67 @@ ROUTES: tuple[Route, ...] = (
         body_required=False,
         raises=(errors.NotFound,),
     ),
+    Route(
+        "POST",
+        "/v1/files/upload",
+        upload.post_upload,
+        wire.UploadedFile,
+        status=201,
+        upload=True,
+        raises=(
+            errors.NoFileUploaded,
+            errors.TooManyFiles,
+            errors.FileNameMissing,
+            errors.FileTooLarge,
+            errors.UnsupportedFileType,
+            *_STORE_ERRORS,
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/files/{file_id}/preview",
+        files.get_preview,
+        wire.Success,
+        query={"user": _USER, "as_attachment": "`true` to have it saved, not shown."},
+        sends_file=True,
+        raises=(errors.FileMissing, errors.UnsupportedPreview, *_STORE_ERRORS),
+    ),
+    Route(
+        "POST",
+        "/v1/files/{file_id}/estimate",
+        files.post_estimate,
+        wire.Estimate,
+        body=requests.OptionalUserRequest,
+        body_required=False,
+        raises=(
+            errors.FileMissing,
+            errors.UnsupportedEstimate,
+            errors.UnsupportedFileType,
+            errors.FileTooLarge,
+            *_STORE_ERRORS,
+        ),
+    ),
+    *(
+        Route(
+            "GET",
+            path,
+            handler,
+            wire.Success,
+            query=_LINK,
+            key=False,
+            sends_file=True,
+            raises=(errors.InvalidParam, *refusals, *_STORE_ERRORS),
+        )
+        for path, handler, refusals in (
+            ("/files/{file_id}/file-preview", files.get_file_preview, (errors.NotFound,)),
+            ("/files/{file_id}/image-preview", files.get_image_preview, (errors.NotFound,)),
+            (
+                "/files/tools/{name}",
+                files.get_tool_file,
+                (errors.Forbidden, errors.UnsupportedFileType),
+            ),
+        )
+    ),
     Route("GET", "/v1/parameters", app_info.get_parameters, wire.Parameters),
     Route("GET", "/v1/meta", app_info.get_meta, wire.Meta),
     Route("GET", "/v1/info", app_info.get_info, wire.Info),
@@ -162,7 +237,8 @@ def handlers() -> list[HTTPRouteHandler]:
         HTTPRouteHandler(
             route.path.replace("}", ":str}"),
             http_method=route.method,
-            status_code=200,
+            status_code=route.status,
+            request_max_body_size=None if route.upload else Empty,
             include_in_schema=False,
         )(route.handler)
         for route in ROUTES

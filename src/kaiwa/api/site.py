@@ -1,11 +1,18 @@
 """What every handler is given."""
 
+from collections.abc import Callable
+
 from litestar import Request
 from litestar.datastructures import State
 from msgspec import Struct
 
 from kaiwa.api.guesses import Guesses
 from kaiwa.chat.turn import Context
+from kaiwa.domain.file import StoredFile
+from kaiwa.files.extract import Extractor
+from kaiwa.files.keeping import Keeper
+from kaiwa.files.links import Links
+from kaiwa.ports import BlobStore
 from kaiwa.store.db import Database
 
 ApiRequest = Request[object, object, State]
@@ -17,6 +24,10 @@ class ApiSettings(Struct, frozen=True):
     ping: float = 10
     patience: float = 10
     """How long one write to a client may take before it counts as one that has left."""
+    public_url: str = ""
+    """The server's address as browsers see it, without a slash at its end; may be empty."""
+    presigned: bool = False
+    """Whether links to files lead straight to the store."""
 
 
 class Site(Struct, frozen=True):
@@ -25,10 +36,25 @@ class Site(Struct, frozen=True):
     context: Context
     settings: ApiSettings
     guesses: Guesses
+    keeper: Keeper
+    blobs: BlobStore
+    links: Links
+    extractor: Extractor
 
     @property
     def db(self) -> Database:
         return self.context.db
+
+
+def base_of(request: ApiRequest) -> str:
+    """The server's address, as the one who asks sees it."""
+    return site_of(request).settings.public_url or str(request.base_url).rstrip("/")
+
+
+def linking(request: ApiRequest) -> Callable[[StoredFile], str]:
+    """Makes links to files for the one who asks."""
+    site = site_of(request)
+    return lambda file: site.links.make(base_of(request), file, site.context.clock().timestamp())
 
 
 def site_of(request: ApiRequest) -> Site:

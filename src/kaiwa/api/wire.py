@@ -3,14 +3,22 @@
 The order of the fields is the order on the wire.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
 from kaiwa.domain.app import App, AppConfig
+from kaiwa.domain.file import FileRules, MessageFile, StoredFile
 from kaiwa.domain.message import Conversation, Message, Page
 from kaiwa.domain.usage import Usage, plain
 from kaiwa.errors import KaiwaError
+from kaiwa.files.keeping import SizeLimits
+
+_MEGABYTE = 1024 * 1024
+
+Link = Callable[[StoredFile], str]
+"""Signs a link to a file, for the one who asks."""
 
 NO_PARENT = "00000000-0000-0000-0000-000000000000"
 
@@ -76,6 +84,20 @@ class FeedbackBody(Struct, frozen=True):
     rating: Literal["like", "dislike"]
 
 
+class FileBody(Struct, frozen=True):
+    """A file in a message; `url` is good for a while."""
+
+    id: str
+    type: str
+    url: str
+    belongs_to: str
+    filename: str
+    mime_type: str
+    size: int
+    transfer_method: str
+    upload_file_id: str
+
+
 class MessageBody(Struct, frozen=True):
     """A question and its answer; `outcome` tells `stopped` and `interrupted` from `normal`."""
 
@@ -85,7 +107,7 @@ class MessageBody(Struct, frozen=True):
     inputs: dict[str, Any]
     query: str
     answer: str
-    message_files: list[Any]
+    message_files: list[FileBody]
     feedback: FeedbackBody | None
     retriever_resources: list[Any]
     created_at: int
@@ -172,16 +194,21 @@ class ImageUpload(Struct, frozen=True):
 class FileUpload(Struct, frozen=True):
     """How files may be sent."""
 
-    image: ImageUpload = ImageUpload()
+    image: ImageUpload
+    enabled: bool
+    allowed_file_types: tuple[str, ...]
+    allowed_file_extensions: tuple[str, ...]
+    allowed_file_upload_methods: tuple[str, ...]
+    number_limits: int
 
 
 class SystemParameters(Struct, frozen=True):
     """Sizes in megabytes, and a count."""
 
-    image_file_size_limit: int = 10
-    video_file_size_limit: int = 100
-    audio_file_size_limit: int = 50
-    file_size_limit: int = 15
+    image_file_size_limit: int
+    video_file_size_limit: int
+    audio_file_size_limit: int
+    file_size_limit: int
     workflow_file_upload_limit: int = 10
 
 
@@ -236,6 +263,28 @@ class SiteBody(Struct, frozen=True):
     default_language: str
     show_workflow_steps: bool
     use_icon_as_answer_icon: bool
+
+
+class UploadedFile(Struct, frozen=True):
+    """A file that was taken in."""
+
+    id: str
+    name: str
+    size: int
+    extension: str
+    mime_type: str
+    created_by: str
+    created_at: int
+    preview_url: str | None
+    source_url: str
+
+
+class Estimate(Struct, frozen=True):
+    """How long a document is; `tokens` is an estimate."""
+
+    pages: int | None
+    characters: int
+    tokens: int
 
 
 class Welcome(Struct, frozen=True):
@@ -293,7 +342,21 @@ def answered(message: Message, usage: Usage, task_id: str, mode: str) -> Answere
     )
 
 
-def message_body(message: Message) -> MessageBody:
+def uploaded_file(file: StoredFile, link: str) -> UploadedFile:
+    return UploadedFile(
+        id=str(file.id),
+        name=file.name,
+        size=file.size,
+        extension=file.extension,
+        mime_type=file.mime_type,
+        created_by=str(file.user_id),
+        created_at=int(file.created_at.timestamp()),
+        preview_url=None,
+        source_url=link,
+    )
+
+
+def message_body(message: Message, link: Link) -> MessageBody:
     return MessageBody(
         id=str(message.id),
         conversation_id=str(message.conversation_id),
@@ -301,7 +364,7 @@ def message_body(message: Message) -> MessageBody:
         inputs=message.inputs,
         query=message.query,
         answer=message.answer,
-        message_files=[],
+        message_files=[_file_body(one, link(one.file)) for one in message.files],
         feedback=FeedbackBody(message.rating) if message.rating else None,
         retriever_resources=[],
         created_at=int(message.created_at.timestamp()),
@@ -312,8 +375,22 @@ def message_body(message: Message) -> MessageBody:
     )
 
 
-def message_page(page: Page[Message], limit: int) -> MessagePage:
-    return MessagePage(limit, page.has_more, [message_body(m) for m in page.items])
+def _file_body(one: MessageFile, url: str) -> FileBody:
+    return FileBody(
+        id=str(one.id),
+        type=one.file.type,
+        url=url,
+        belongs_to=one.belongs_to,
+        filename=one.file.name,
+        mime_type=one.file.mime_type,
+        size=one.file.size,
+        transfer_method=one.method,
+        upload_file_id=str(one.file.id),
+    )
+
+
+def message_page(page: Page[Message], limit: int, link: Link) -> MessagePage:
+    return MessagePage(limit, page.has_more, [message_body(m, link) for m in page.items])
 
 
 def conversation_body(conversation: Conversation) -> ConversationBody:
@@ -338,7 +415,7 @@ def conversation_page(page: Page[Conversation], limit: int) -> ConversationPage:
     return ConversationPage(limit, page.has_more, [conversation_body(c) for c in page.items])
 
 
-def parameters(config: AppConfig) -> Parameters:
+def parameters(config: AppConfig, limits: SizeLimits) -> Parameters:
     return Parameters(
         opening_statement=config.opening_statement or "",
         suggested_questions=list(config.suggested_questions),
@@ -350,9 +427,26 @@ def parameters(config: AppConfig) -> Parameters:
         more_like_this=Switch(config.more_like_this_enabled),
         user_input_form=list(config.raw_form),
         sensitive_word_avoidance=ModerationSwitch(),
-        file_upload=FileUpload(),
-        system_parameters=SystemParameters(),
+        file_upload=_file_upload(config.files),
+        system_parameters=SystemParameters(
+            image_file_size_limit=limits.image // _MEGABYTE,
+            video_file_size_limit=limits.video // _MEGABYTE,
+            audio_file_size_limit=limits.audio // _MEGABYTE,
+            file_size_limit=limits.document // _MEGABYTE,
+        ),
         introduction=config.opening_statement or "",
+    )
+
+
+def _file_upload(rules: FileRules) -> FileUpload:
+    pictures = rules.enabled and "image" in rules.types
+    return FileUpload(
+        image=ImageUpload(pictures, rules.most, rules.detail, rules.methods),
+        enabled=rules.enabled,
+        allowed_file_types=rules.types,
+        allowed_file_extensions=rules.extensions,
+        allowed_file_upload_methods=rules.methods,
+        number_limits=rules.most,
     )
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kaiwa.chat.files import FileRoom, load_history, load_pictures
 from kaiwa.chat.relay import relay, say
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
@@ -23,7 +24,7 @@ from kaiwa.domain.history import (
     trim,
 )
 from kaiwa.domain.message import Exchange, Inputs, Message
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture
 from kaiwa.domain.request import build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
 from kaiwa.domain.usage import Round, Usage
@@ -51,16 +52,20 @@ class Asking:
         config: AppConfig,
         inputs: Inputs,
         query: str,
+        pictures: tuple[PromptPicture, ...],
         user: str,
         answer: Answer,
         live: Live,
         db: Database,
+        room: FileRoom,
         emit: Emit,
     ) -> None:
         """`user` is an opaque name of the end user, for the provider."""
         self._config = config
         self._inputs = inputs
         self._query = query
+        self._pictures = pictures
+        self._room = room
         self._user = user
         self._answer = answer
         self._live = live
@@ -82,7 +87,7 @@ class Asking:
             room = self._find_room(model)
         except PromptTooLong:
             return None
-        return lambda newest: trim(newest, room)
+        return lambda newest: trim(newest, room, self._detail)
 
     async def announce(self, message: Message) -> None:
         """Say that the question is on disk, and under which ids."""
@@ -108,7 +113,12 @@ class Asking:
             await self._ask_model(fallback.kit.model, None)
 
     async def _ask_model(self, model: ModelChoice, history: Sequence[PromptMessage] | None) -> None:
-        self._history = await self._read_history(model) if history is None else history
+        history = await self._read_history(model) if history is None else history
+        if self._pictures:
+            self._pictures = await load_pictures(self._pictures, model, self._room)
+        if any(message.pictures for message in history):
+            history = await load_history(history, model, self._room)
+        self._history = history
         try:
             await self._call(model)
         except PromptTooLong:
@@ -120,7 +130,7 @@ class Asking:
     async def _read_history(self, model: ModelChoice) -> list[PromptMessage]:
         room = self._find_room(model)
         where = self._live.conversation_id
-        return await read_history(self._db, where, lambda newest: trim(newest, room))
+        return await read_history(self._db, where, lambda newest: trim(newest, room, self._detail))
 
     def _find_room(self, model: ModelChoice) -> int:
         """Tokens left for history. Raises `PromptTooLong`."""
@@ -128,6 +138,12 @@ class Asking:
         max_tokens = max_tokens_of(bare.params)
         check_fits(bare, model.context_size, max_tokens)
         return history_budget(model.context_size, max_tokens, prompt_tokens(bare))
+
+    @property
+    def _detail(self) -> Detail | None:
+        """How closely earlier pictures are looked at; None when they are not shown again."""
+        rules = self._config.files
+        return rules.detail if rules.enabled else None
 
     async def _call(self, model: ModelChoice) -> None:
         request = lower_max_tokens(self._request(model, self._history), model.context_size)
@@ -138,7 +154,7 @@ class Asking:
             async with model.server.stream(request) as stream:
                 # What was told is not needed for as long as the answer takes.
                 del request
-                self._history = ()
+                self._history, self._pictures = (), ()
                 await relay(stream, self._answer, self._live, self._emit)
         except KaiwaError:
             refused = not self._answer.begun
@@ -156,6 +172,7 @@ class Asking:
             inputs=self._inputs,
             history=history,
             query=self._query,
+            pictures=self._pictures,
             user=self._user,
         )
 

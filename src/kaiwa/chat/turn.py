@@ -21,12 +21,14 @@ from tenacity import (
 )
 
 from kaiwa.chat.ask import Asking, Fallback
+from kaiwa.chat.files import FileRoom, Taken, pictures_of, take_files
 from kaiwa.chat.relay import say
 from kaiwa.chat.running import Cut, Live, Running
 from kaiwa.chat.title import find_title, plain_title
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import App, AppConfig, effective
 from kaiwa.domain.events import TurnEnded, TurnFailed
+from kaiwa.domain.file import GivenFile
 from kaiwa.domain.inputs import follow_up_inputs, new_inputs
 from kaiwa.domain.message import Closing, Conversation, Inputs, Message, Opening, Outcome
 from kaiwa.domain.prompt import PromptMessage
@@ -64,6 +66,7 @@ class Context(Struct, frozen=True):
     running: Running
     kit_for: Callable[[AppConfig], Awaitable[Kit]]
     """Raises `ProviderNotInitialized` or `ModelNotSupported`."""
+    room: FileRoom
 
 
 class Order(Struct, frozen=True):
@@ -80,6 +83,8 @@ class Order(Struct, frozen=True):
     conversation_id: UUID | None
     auto_name: bool
     task_id: str
+    taken: Taken = Taken()
+    """The files that came with the question."""
 
 
 class Ready(Struct, frozen=True):
@@ -140,6 +145,15 @@ async def check_order(
         conversation_inputs=kept,
         inputs=inputs,
     )
+
+
+async def bring_files(ready: Ready, given: Sequence[GivenFile], context: Context) -> Ready:
+    """The same order with its files kept and read. Raises as `take_files` does."""
+    order = ready.order
+    taken = await take_files(
+        given, order.config.files, order.app, order.user, ready.kit.model, context.db, context.room
+    )
+    return replace(ready, order=replace(order, taken=taken)) if taken.files else ready
 
 
 async def _with_kit(
@@ -216,7 +230,20 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
 def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: Emit) -> Asking:
     order = ready.order
     user = _opaque(order.app.id, order.user)
-    return Asking(ready.config, ready.inputs, order.query, user, answer, live, context.db, emit)
+    query = f"{order.taken.text}\n\n{order.query}" if order.taken.text else order.query
+    pictures = pictures_of(order.taken, order.config.files)
+    return Asking(
+        ready.config,
+        ready.inputs,
+        query,
+        pictures,
+        user,
+        answer,
+        live,
+        context.db,
+        context.room,
+        emit,
+    )
 
 
 @lru_cache(1024)
@@ -257,6 +284,7 @@ def _opening(ready: Ready, context: Context) -> Opening:
         message_id=context.new_id(),
         inputs=ready.inputs,
         query=order.query,
+        files=order.taken.files,
         owner=context.owner,
         now=context.clock(),
     )

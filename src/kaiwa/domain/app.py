@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kaiwa.domain.file import FileRules
 from kaiwa.domain.message import JsonValue
 from kaiwa.domain.prompt import PromptMessage
 
@@ -61,6 +62,7 @@ class AppConfig(Struct, frozen=True):
     """Whether the model's reasoning is part of the answer (in `<think>`) or kept apart."""
     max_active_requests: int = 0
     """Turns at once in this app; 0 is no limit of its own."""
+    files: FileRules = FileRules()
     origins: tuple[str, ...] = ()
     """Browser origins that may use this app's keys; empty: as the server's setting says."""
 

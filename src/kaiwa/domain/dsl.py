@@ -8,6 +8,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from kaiwa.domain.app import AppConfig, AppDraft, ModelConfig, Site
+from kaiwa.domain.dsl_files import read_files
 from kaiwa.domain.dsl_form import read_form
 from kaiwa.domain.dsl_later import note_what_is_later
 from kaiwa.domain.dsl_yaml import Block, load
@@ -129,6 +130,7 @@ def _config(block: Block, ours: Block) -> AppConfig:
         leaving=_leaving(ours),
         reasoning=_reasoning(ours),
         max_active_requests=_concurrent(ours.block("limits")),
+        files=read_files(block),
         origins=_origins(ours),
     )
     note_what_is_later(block)

@@ -21,11 +21,6 @@ _DATASET_KEYS = (
     "reranking_mode", "reranking_model", "weights", "metadata_filtering_mode",
     "metadata_filtering_conditions", "metadata_model_config",
 )  # fmt: skip
-_FILE_KEYS = (
-    "image", "document", "audio", "video", "custom", "enabled", "allowed_file_types",
-    "allowed_file_extensions", "allowed_file_upload_methods", "allowed_upload_methods",
-    "number_limits", "fileUploadConfig",
-)  # fmt: skip
 _NO_KNOWLEDGE = "knowledge bases are not honoured yet"
 
 
@@ -44,7 +39,6 @@ def note_what_is_later(config: Block) -> None:
         config.note("more_like_this", "more like this is not honoured yet, only told to clients")
     _note_agent(config)
     _note_knowledge(config)
-    _note_files(config)
     for tool in config.items("external_data_tools"):
         if Block(tool, config.notes).flag("enabled", default=True):
             config.notes.append(f"{tool.key}: external data tools are not honoured yet")
@@ -75,17 +69,6 @@ def _note_knowledge(config: Block) -> None:
     _pass(settings, _DATASET_KEYS)
     if config.text("dataset_query_variable"):
         config.note("dataset_query_variable", "is for completion apps only, ignored")
-
-
-def _note_files(config: Block) -> None:
-    """Where there is a switch for all files it decides, as in newer exports."""
-    files = config.block("file_upload")
-    image = files.block("image")
-    everything = files.find("enabled")
-    on = everything.flag() if everything else image.flag("enabled", default=False)
-    if on:
-        config.note("file_upload", "files are not honoured yet")
-    _pass(files, _FILE_KEYS)
 
 
 def _pass(block: Block, known: tuple[str, ...]) -> None:

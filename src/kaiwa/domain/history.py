@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from kaiwa.domain.message import Exchange
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture
 from kaiwa.domain.request import prompt_tokens
 from kaiwa.domain.text import count_tokens
 from kaiwa.errors import PromptTooLong
 
 UNKNOWN_CONTEXT_SIZE = 32_768
 _LEAST_MAX_TOKENS = 16
+_EARLIER_PICTURES = 8
 
 
 def max_tokens_of(params: Mapping[str, object]) -> int:
@@ -25,13 +26,17 @@ def history_budget(context_size: int | None, max_tokens: int, system_tokens: int
     return max((context_size or UNKNOWN_CONTEXT_SIZE) - max_tokens - system_tokens, 0)
 
 
-def trim(newest_first: Iterable[Exchange], budget: int) -> list[PromptMessage]:
+def trim(
+    newest_first: Iterable[Exchange], budget: int, detail: Detail | None = None
+) -> list[PromptMessage]:
     """The newest messages of the history, oldest first, that fit the budget in tokens.
 
     Single messages go, so an answer may stay without its question; the newest always stays. No
-    more is taken from `newest_first` than it needs.
+    more is taken from `newest_first` than it needs. With `detail` the pictures of earlier questions
+    come along, as long as there is room for them and they are not too many.
     """
     kept: list[PromptMessage] = []
+    left = _EARLIER_PICTURES if detail else 0
     for exchange in newest_first:
         for message in (
             PromptMessage("assistant", exchange.answer),
@@ -41,7 +46,18 @@ def trim(newest_first: Iterable[Exchange], budget: int) -> list[PromptMessage]:
             if budget < 0 and kept:
                 return kept[::-1]
             kept.append(message)
+        if left and exchange.files and detail:
+            pictures = _pictures(exchange, detail)[:left]
+            cost = sum(picture.tokens for picture in pictures)
+            if cost <= budget:
+                budget -= cost
+                left -= len(pictures)
+                kept[-1] = PromptMessage("user", exchange.query, pictures)
     return kept[::-1]
+
+
+def _pictures(exchange: Exchange, detail: Detail) -> tuple[PromptPicture, ...]:
+    return tuple(PromptPicture(file, detail) for file in exchange.files if file.type == "image")
 
 
 def check_fits(request: ModelRequest, context_size: int | None, max_tokens: int) -> None:

@@ -4,14 +4,36 @@ from typing import Literal
 
 from msgspec import Struct
 
+from kaiwa.domain.file import StoredFile
+
 Role = Literal["system", "user", "assistant"]
+Detail = Literal["high", "low"]
+
+_PICTURE_TOKENS = {"high": 1100, "low": 85}
 
 
-class PromptMessage(Struct, frozen=True):
+class PromptPicture(Struct, frozen=True):
+    """A picture in a prompt: as a file first, then as what the model gets, bytes or a link."""
+
+    file: StoredFile
+    detail: Detail
+    data: bytes = b""
+    mime_type: str = ""
+    """Of `data`."""
+    url: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """An estimate; providers count by size, and each in its own way."""
+        return _PICTURE_TOKENS[self.detail]
+
+
+class PromptMessage(Struct, frozen=True, omit_defaults=True):
     """One message of a prompt."""
 
     role: Role
     text: str
+    pictures: tuple[PromptPicture, ...] = ()
 
 
 class ModelRequest(Struct, frozen=True):

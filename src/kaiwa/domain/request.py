@@ -10,7 +10,7 @@ import msgspec
 
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.message import Exchange, JsonValue
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
 from kaiwa.domain.text import count_tokens
 
 _PLACEHOLDER = re.compile(r"\{\{([a-zA-Z_][a-zA-Z0-9_]{0,29})\}\}")
@@ -44,10 +44,12 @@ def build_request(
     history: Sequence[Exchange] | Sequence[PromptMessage],
     query: str,
     user: str,
+    pictures: tuple[PromptPicture, ...] = (),
 ) -> ModelRequest:
     """What to ask the model `model` on behalf of `user`, an internal id.
 
-    `history` is oldest first; it and the query are sent as they are.
+    `history` is oldest first; it and the query, with the pictures that came with it, are sent as
+    they are. Models of the completion kind get no pictures.
     """
     earlier = [message for item in history for message in _messages(item)]
     stop = config.model.stop
@@ -57,7 +59,7 @@ def build_request(
         stop = (*stop, *(mark for mark in ours if mark not in stop))[:_MOST_STOPS]
     else:
         prompt = _chat_prompt(config, inputs)
-        messages = (*prompt, *earlier, PromptMessage("user", query))
+        messages = (*prompt, *earlier, PromptMessage("user", query, pictures))
     return ModelRequest(
         model=model,
         messages=messages,
@@ -70,7 +72,12 @@ def build_request(
 
 def prompt_tokens(request: ModelRequest) -> int:
     """An estimate of all its messages."""
-    return sum(count_tokens(message.text) for message in request.messages)
+    return sum(message_tokens(message) for message in request.messages)
+
+
+def message_tokens(message: PromptMessage) -> int:
+    """An estimate."""
+    return count_tokens(message.text) + sum(picture.tokens for picture in message.pictures)
 
 
 def _messages(item: Exchange | PromptMessage) -> tuple[PromptMessage, ...]:

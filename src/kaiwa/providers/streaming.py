@@ -21,7 +21,7 @@ from kaiwa.domain.events import Delta
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.domain.sse import SseEvent, SseFault, SseParser
 from kaiwa.errors import KaiwaError
-from kaiwa.ports import DeltaStream, Rest, Take
+from kaiwa.ports import DeltaStream, Rest, Sight, Take
 from kaiwa.providers.http import Answer, Operator, OutboundError
 from kaiwa.providers.refusals import Interpreter, Refusal, Refused
 
@@ -104,17 +104,27 @@ class ModelServer:
     """A `ChatModel` on the network."""
 
     def __init__(
-        self, vendor: Vendor, http: Operator, interpreter: Interpreter, retry_wait: float
+        self,
+        vendor: Vendor,
+        http: Operator,
+        interpreter: Interpreter,
+        retry_wait: float,
+        sight: Sight,
     ) -> None:
         """`retry_wait`: seconds before the second attempt; the third waits about twice as long."""
         self._vendor = vendor
         self._http = http
         self._interpreter = interpreter
+        self._sight = sight
         self._back_off = wait_exponential_jitter(multiplier=retry_wait, jitter=retry_wait)
 
     @property
     def generative(self) -> bool:
         return True
+
+    @property
+    def sight(self) -> Sight:
+        return self._sight
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:

@@ -1,5 +1,6 @@
 """Anthropic's Messages API on its own wire."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
@@ -7,10 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
 from kaiwa.domain.sse import SseEvent
 from kaiwa.errors import ProviderNotInitialized
-from kaiwa.ports import ChatModel
+from kaiwa.ports import ChatModel, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
 from kaiwa.providers.refusals import Refusal
@@ -28,7 +29,9 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
     checked = read_options(_KIND, ServerOptions, options)
     base_url = read_base_url(_KIND, checked, _DEFAULT_URL).removesuffix("/v1")
     wire = AnthropicWire(checked, base_url)
-    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait)
+    # It takes 5 MB in base64, and looks at no more pixels.
+    sight = Sight(checked.vision, longest_side=1568, most_bytes=3_750_000)
+    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait, sight)
 
 
 class AnthropicWire:
@@ -69,15 +72,18 @@ class AnthropicWire:
         return False
 
 
-def _write_messages(messages: Sequence[PromptMessage]) -> tuple[str, list[dict[str, str]]]:
+def _write_messages(
+    messages: Sequence[PromptMessage],
+) -> tuple[str, list[dict[str, object]]]:
     """The system text, and turns that alternate and begin with the user's.
 
     Empty messages are left out, since the API refuses them.
     """
     system: list[str] = []
     turns: list[tuple[str, list[str]]] = []
+    pictures: dict[int, list[PromptPicture]] = {}
     for message in messages:
-        if not message.text.strip():
+        if not message.text.strip() and not message.pictures:
             continue
         if message.role == "system":
             system.append(message.text)
@@ -85,9 +91,29 @@ def _write_messages(messages: Sequence[PromptMessage]) -> tuple[str, list[dict[s
             turns[-1][1].append(message.text)
         elif turns or message.role == "user":
             turns.append((message.role, [message.text]))
+        if message.pictures and turns:
+            pictures.setdefault(len(turns) - 1, []).extend(message.pictures)
     if not turns:
         turns, system = [("user", system)], []
-    return "\n\n".join(system), [{"role": r, "content": "\n\n".join(texts)} for r, texts in turns]
+    written = [
+        {"role": role, "content": _write_content(texts, pictures.get(number, []))}
+        for number, (role, texts) in enumerate(turns)
+    ]
+    return "\n\n".join(system), written
+
+
+def _write_content(texts: Sequence[str], pictures: Sequence[PromptPicture]) -> object:
+    text = "\n\n".join(text for text in texts if text.strip())
+    if not pictures:
+        return text
+    blocks: list[dict[str, object]] = []
+    for picture in pictures:
+        source: dict[str, str] = {"type": "url", "url": picture.url}
+        if not picture.url:
+            data = b64encode(picture.data).decode()
+            source = {"type": "base64", "media_type": picture.mime_type, "data": data}
+        blocks.append({"type": "image", "source": source})
+    return [*blocks, {"type": "text", "text": text}] if text else blocks
 
 
 def _write_params(request: ModelRequest) -> dict[str, object]:

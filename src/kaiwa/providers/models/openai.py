@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's chat completions (or the older completions)."""
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,10 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.domain.sse import SseEvent
 from kaiwa.errors import CompletionFailed, ProviderNotInitialized
-from kaiwa.ports import ChatModel
+from kaiwa.ports import ChatModel, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
 from kaiwa.providers.refusals import Refusal
@@ -36,7 +37,8 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
     """See `OpenAIOptions`; servers other than OpenAI's need no `api_key`."""
     checked = read_options(_KIND, OpenAIOptions, options)
     wire = OpenAIWire(checked, read_base_url(_KIND, checked, _DEFAULT_URL))
-    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait)
+    sight = Sight(checked.vision)
+    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait, sight)
 
 
 class OpenAIWire:
@@ -65,7 +67,10 @@ class OpenAIWire:
             body["prompt"] = "".join(message.text for message in request.messages)
         else:
             path = "/chat/completions"
-            body["messages"] = [{"role": m.role, "content": m.text} for m in request.messages]
+            body["messages"] = [
+                {"role": m.role, "content": _write_parts(m) if m.pictures else m.text}
+                for m in request.messages
+            ]
         if self._asks_usage:
             body["stream_options"] = {"include_usage": True}
         body |= _write_params(request, self._name)
@@ -80,6 +85,16 @@ class OpenAIWire:
             return False
         self._asks_usage = False
         return b'"stream_options"' in call.body
+
+
+def _write_parts(message: PromptMessage) -> list[dict[str, object]]:
+    parts: list[dict[str, object]] = []
+    if message.text:
+        parts.append({"type": "text", "text": message.text})
+    for picture in message.pictures:
+        url = picture.url or f"data:{picture.mime_type};base64,{b64encode(picture.data).decode()}"
+        parts.append({"type": "image_url", "image_url": {"url": url, "detail": picture.detail}})
+    return parts
 
 
 def _write_params(request: ModelRequest, provider: str) -> dict[str, object]:

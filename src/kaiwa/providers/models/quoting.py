@@ -15,7 +15,7 @@ from msgspec import Struct
 from kaiwa.domain.events import Delta, TextDelta
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.domain.text import language_of, say
-from kaiwa.ports import ChatModel, DeltaStream
+from kaiwa.ports import ChatModel, DeltaStream, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
 from kaiwa.providers.passages import find_passages, join_passages
@@ -42,6 +42,10 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
 
 class QuotingModel:
     """A `ChatModel` without a model; its answer depends on the question and the system text."""
+
+    @property
+    def sight(self) -> Sight:
+        return Sight(able=False)
 
     @property
     def generative(self) -> bool:

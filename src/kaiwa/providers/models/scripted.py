@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import CompletionFailed, KaiwaError, OperatorError
-from kaiwa.ports import ChatModel, DeltaStream
+from kaiwa.ports import ChatModel, DeltaStream, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
 from kaiwa.providers.refusals import Refusal
@@ -134,6 +134,10 @@ class ScriptedModel:
         self._name = name
         self._replies = replies
         self._burst = burst
+
+    @property
+    def sight(self) -> Sight:
+        return Sight(able=True)
 
     @property
     def generative(self) -> bool:

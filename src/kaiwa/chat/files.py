@@ -1,0 +1,144 @@
+"""Files in a question: which may come, what they are kept as, and how a model is shown them.
+
+What a document says is put before the question as data, named and fenced.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from anyio import to_thread
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kaiwa.domain.app import App
+from kaiwa.domain.file import FileRules, GivenFile, MessageFile, StoredFile
+from kaiwa.domain.prompt import PromptMessage, PromptPicture
+from kaiwa.errors import InvalidParam, KaiwaError, NotFound, UnsupportedFileType
+from kaiwa.files.extract import Extractor, is_readable
+from kaiwa.files.keeping import Keeper
+from kaiwa.files.kinds import Kind
+from kaiwa.files.pictures import fit_picture
+from kaiwa.ports import BlobStore, ModelChoice, NewId
+from kaiwa.store.db import Reads
+from kaiwa.store.files import find_files
+
+logger = logging.getLogger(__name__)
+
+
+class FileRoom(Struct, frozen=True):
+    """What files need on their way to a model."""
+
+    keeper: Keeper
+    blobs: BlobStore
+    extractor: Extractor
+    new_id: NewId
+    link: Callable[[StoredFile], str] | None
+    """Makes the links that models get instead of pictures; None: they get the pictures."""
+
+
+class Taken(Struct, frozen=True):
+    """The files of a question, kept and read."""
+
+    files: tuple[MessageFile, ...] = ()
+    text: str = ""
+    """What the documents among them say, as the model is told."""
+
+
+async def take_files(
+    given: Sequence[GivenFile],
+    rules: FileRules,
+    app: App,
+    user: str,
+    model: ModelChoice,
+    db: Reads,
+    room: FileRoom,
+) -> Taken:
+    """Find the uploads, fetch what stands elsewhere, read the documents.
+
+    Raises `InvalidParam` and whatever keeping and reading a file raise; nothing else is changed.
+    """
+    if not given:
+        return Taken()
+    ids = [one.file_id for one in given if one.file_id]
+    uploads = await find_files(db, app.id, user, ids) if ids else {}
+    files: list[MessageFile] = []
+    for one in given:
+        if one.file_id:
+            stored = uploads.get(one.file_id)
+            if stored is None or not _fits(stored, one, rules):
+                raise InvalidParam("Invalid upload file")
+        else:
+            stored = await room.keeper.fetch(app, user, one.url, _allow(one, rules))
+        files.append(MessageFile(room.new_id(), stored, "user", one.method, one.url or None))
+    if model.server.sight.able is False and any(one.file.type == "image" for one in files):
+        raise InvalidParam(f"The model {model.name} cannot look at pictures.")
+    texts = [await _read(one.file, room) for one in files if one.file.type != "image"]
+    return Taken(tuple(files), "\n\n".join(texts))
+
+
+def _fits(stored: StoredFile, one: GivenFile, rules: FileRules) -> bool:
+    return stored.type == one.type and rules.takes(stored.type, stored.extension)
+
+
+def _allow(one: GivenFile, rules: FileRules) -> Callable[[Kind], None]:
+    def allow(kind: Kind) -> None:
+        if kind.type != one.type or not rules.takes(kind.type, kind.extension):
+            raise InvalidParam(f"File validation failed for file: {one.url}")
+
+    return allow
+
+
+async def _read(file: StoredFile, room: FileRoom) -> str:
+    kind = Kind(file.type, file.extension, file.mime_type)
+    if not is_readable(kind):
+        raise InvalidParam(f"The file {file.name} is of a kind that the model cannot be told.")
+    try:
+        found = await room.extractor.extract(await room.blobs.read(file.key), kind)
+    except UnsupportedFileType as error:
+        raise InvalidParam(f"The file {file.name} cannot be read: {error.message}") from error
+    name = file.name.replace('"', "'")
+    return f'<document name="{name}">\n{found.text}\n</document>'
+
+
+def pictures_of(taken: Taken, rules: FileRules) -> tuple[PromptPicture, ...]:
+    """The pictures of a question, still to be loaded."""
+    pictures = [one.file for one in taken.files if one.file.type == "image"]
+    return tuple(PromptPicture(file, rules.detail) for file in pictures)
+
+
+async def load_pictures(
+    pictures: Sequence[PromptPicture], model: ModelChoice, room: FileRoom
+) -> tuple[PromptPicture, ...]:
+    """The same as the model gets them: as links, or as bytes it takes."""
+    return tuple([await _load(picture, model, room) for picture in pictures])
+
+
+async def load_history(
+    history: Sequence[PromptMessage], model: ModelChoice, room: FileRoom
+) -> list[PromptMessage]:
+    """Earlier messages with their pictures; those that are gone or cannot be seen are left out."""
+    loaded: list[PromptMessage] = []
+    for message in history:
+        pictures: list[PromptPicture] = []
+        for picture in message.pictures if model.server.sight.able is not False else ():
+            try:
+                pictures.append(await _load(picture, model, room))
+            except KaiwaError as error:
+                logger.warning("the picture %s is left out: %s", picture.file.id, error.message)
+        same = len(pictures) == len(message.pictures) == 0
+        loaded.append(message if same else replace(message, pictures=tuple(pictures)))
+    return loaded
+
+
+async def _load(picture: PromptPicture, model: ModelChoice, room: FileRoom) -> PromptPicture:
+    if room.link:
+        return replace(picture, url=room.link(picture.file))
+    try:
+        data = await room.blobs.read(picture.file.key)
+    except NotFound as error:
+        raise InvalidParam(f"The file {picture.file.name} is no longer there.") from error
+    sight = model.server.sight
+    fit = partial(fit_picture, data, longest_side=sight.longest_side, most_bytes=sight.most_bytes)
+    fitted, mime_type = await to_thread.run_sync(fit)
+    return replace(picture, data=fitted, mime_type=mime_type)
