@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import idle, long, pages, soak, streams
+from bench import idle, long, pages, soak, streams, uploads
 from bench.databases import SQLITE, serving_postgres
 from bench.figures import Table, describe_machine, overview
 from bench.runs import Bench
@@ -24,6 +24,8 @@ BENCHES: dict[str, Callable[[Bench], Coroutine[None, None, Table]]] = {
     "long": long.long,
     "pages": pages.pages,
     "idle": idle.idle,
+    "uploads": uploads.uploads,
+    "pictures": uploads.pictures,
     "soak": soak.soak,
 }
 

@@ -81,6 +81,12 @@ async def prepare(db: Database, model: str) -> Prepared:
         "model_config": {
             "model": {"provider": "bench", "name": model, "completion_params": {}},
             "pre_prompt": "You are a careful reader. Answer from the book.",
+            "file_upload": {
+                "enabled": True,
+                "allowed_file_types": ["image", "document"],
+                "allowed_file_upload_methods": ["local_file"],
+                "number_limits": 3,
+            },
         },
     }
     draft, _ = read_dsl(yaml.safe_dump(described), "bench.yml")

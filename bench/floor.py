@@ -5,6 +5,7 @@
 
 import sys
 from json.encoder import encode_basestring_ascii
+from tempfile import TemporaryFile
 
 import aiohttp
 import msgspec
@@ -106,9 +107,18 @@ async def post_question(request: "Request[object, object, State]") -> ASGIApp:
     return request.app.state.floor.relay(question)
 
 
+@post("/upload", status_code=201)
+async def post_upload(request: "Request[object, object, State]") -> None:
+    """Bytes into a file, unread."""
+    with TemporaryFile() as file:
+        async for piece in request.stream():
+            file.write(piece)
+
+
 def main(port: int, url: str) -> None:
     app = Litestar(
-        [post_question],
+        [post_question, post_upload],
+        request_max_body_size=None,
         state=State({"floor": Floor(url)}),
         openapi_config=None,
         logging_config=None,

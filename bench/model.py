@@ -26,8 +26,18 @@ _CHUNK = (
 )
 
 
+class _Part(Struct):
+    text: str = ""
+
+
 class _Message(Struct):
-    content: str
+    content: str | list[_Part]
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
 
 
 class _Question(Struct):
@@ -131,7 +141,7 @@ class Speaker(asyncio.Protocol):
     def _speak(self, plan: _Plan, question: _Question, arrived: float) -> None:
         now = monotonic()
         told = question.messages
-        self._log.lines.append(Line(told[-1].content, len(told), arrived, now))
+        self._log.lines.append(Line(told[-1].text, len(told), arrived, now))
         if plan.per_second:
             self._transport.write(_FIRST)
             self._go_on(plan, 0, now)

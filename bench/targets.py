@@ -35,5 +35,9 @@ FIRST_START = Target("first start to ready", "s", 1.5)
 LATER_START = Target("later starts to ready", "s", 1.5)
 INSTALL = Target("install from cache", "s", 30)
 
+UPLOAD_RATE = Target("100 uploads of 10 MB, 20 at once", "× the floor", 0.6, least=True)
+UPLOAD_MEMORY = Target("100 uploads of 10 MB, 20 at once: memory above idle", "MB", 100)
+PICTURE = Target("a picture of 1 MB in a turn, CPU", "ms", 10)
+
 GROWTH = Target("mixed load, memory grows", "MB/min", 1)
 ERRORS = Target("mixed load", "errors", 0)
