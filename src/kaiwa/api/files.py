@@ -29,7 +29,7 @@ from kaiwa.files.kinds import Kind, is_inline_safe
 from kaiwa.files.links import PARAMETERS, Use
 from kaiwa.store.files import find_file, find_files
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _NO_SUCH = "File not found or signature is invalid"
 
 
