@@ -166,6 +166,7 @@ ROUTES: tuple[Route, ...] = (
             errors.FileNameMissing,
             errors.FileTooLarge,
             errors.UnsupportedFileType,
+            errors.BodyTooLarge,
             *_STORE_ERRORS,
         ),
     ),

@@ -17,19 +17,21 @@ from kaiwa.api.auth import authorise
 from kaiwa.api.body import user_or_default
 from kaiwa.api.site import ApiRequest, linking, site_of
 from kaiwa.domain.app import Caller
-from kaiwa.errors import BadRequest, NoFileUploaded, TooManyFiles, UnsupportedFileType
+from kaiwa.errors import BadRequest, BodyTooLarge, NoFileUploaded, TooManyFiles, UnsupportedFileType
 from kaiwa.files.keeping import Allow, Coming
 from kaiwa.files.kinds import Kind
 
 _FIELD_LIMIT = 65_536
 _PARTS = 20
+_BESIDE = 1_000_000
+"""Bytes of a form besides its file."""
 
 
 async def post_upload(request: ApiRequest) -> Response[wire.UploadedFile]:
     """Keep a file for questions to come; it is this end user's alone."""
     site = site_of(request)
     caller = await authorise(request, site.db)
-    form = _Form(request)
+    form = _Form(request, site.keeper.limits.largest + _BESIDE)
     segment = await form.find_file()
     coming = Coming(segment.filename or "", segment.content_type or "", form.read_file())
     stored = await site.keeper.keep(caller.app, form.user, coming, allowing(caller))
@@ -57,7 +59,9 @@ def _read_type(header: str) -> tuple[str, str]:
 class _Form:
     """The parts of one form. Raises `BadRequest` for what is none, or ends in the middle."""
 
-    def __init__(self, request: ApiRequest) -> None:
+    def __init__(self, request: ApiRequest, most: int) -> None:
+        """`most`: bytes of all of it. Raises `NoFileUploaded` for another kind of body."""
+        self._most = most
         kind, boundary = _read_type(request.headers.get("content-type", ""))
         if kind != "multipart/form-data" or not boundary:
             raise NoFileUploaded
@@ -114,7 +118,11 @@ class _Form:
         self, body: AsyncIterator[bytes]
     ) -> AsyncIterator[MultipartSegment | bytes | bytearray | None]:
         try:
+            size = 0
             async for chunk in body:
+                size += len(chunk)
+                if size > self._most:
+                    raise BodyTooLarge
                 if chunk:
                     for event in self._parser.parse(chunk):
                         yield event

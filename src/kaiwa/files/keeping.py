@@ -37,6 +37,10 @@ class SizeLimits(Struct, frozen=True):
     audio: int = 52_428_800
     video: int = 104_857_600
 
+    @property
+    def largest(self) -> int:
+        return max(self.image, self.document, self.audio, self.video)
+
     def of(self, kind: FileType) -> int:
         return self.document if kind == "custom" else getattr(self, kind)
 
@@ -88,14 +92,11 @@ class Keeper:
             limit = self.limits.of(kind.type)
             file_id = self._new_id()
             key = f"{app.id}/{file_id}" + (f".{kind.extension}" if kind.extension else "")
-            if kind.type == "image":
-                async with self._pictures:
-                    picture = b"".join([piece async for piece in pieces.up_to(limit)])
-                    await to_thread.run_sync(check_picture, picture)
-                    size = await self._blobs.put(key, _once(picture))
-            else:
-                size = await self._blobs.put(key, pieces.up_to(limit))
+            size = await self._blobs.put(key, pieces.up_to(limit))
         try:
+            if kind.type == "image":
+                async with self._pictures:  # not before it has come: its sender may be slow
+                    await to_thread.run_sync(check_picture, await self._blobs.read(key))
             new = NewFile(
                 id=file_id,
                 fresh_user_id=self._new_id(),
@@ -117,7 +118,7 @@ class Keeper:
 
     async def fetch(self, app: App, user: str, url: str, allow: Allow) -> StoredFile:
         """Keep what stands at somebody's address. Raises `FetchRefused` besides."""
-        async with self._fetcher.fetch(url, max(self.limits.image, self.limits.video)) as found:
+        async with self._fetcher.fetch(url, self.limits.largest) as found:
             name = found.name or "file"
             declared = found.content_type
             coming = Coming(name, declared, found.pieces(), "remote", url)
@@ -166,7 +167,3 @@ class _Pieces:
 def _check(size: int, limit: int) -> None:
     if size > limit:
         raise FileTooLarge(f"File size exceeded. {size} > {limit}")
-
-
-async def _once(piece: bytes) -> AsyncIterator[bytes]:
-    yield piece

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from kaiwa.domain.file import ListedFile, MessageFile, NewFile, StoredFile
 from kaiwa.domain.message import Opening
@@ -19,7 +19,7 @@ from kaiwa.store.columns import ID, MICROS
 from kaiwa.store.db import Database, Reads
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import OF_USER, columns_of, ensure_user, message_file_row, scope_of
-from kaiwa.store.tables import apps, end_users, message_files, messages, upload_files
+from kaiwa.store.tables import apps, conversations, end_users, message_files, messages, upload_files
 
 T = TypeVar("T")
 
@@ -68,8 +68,20 @@ def _store(file: NewFile, user_id: UUID) -> StoredFile:
     )
 
 
+# What only deleted conversations have is deleted with them, though it is erased later.
+_IS_THERE = or_(
+    upload_files.c.used_at.is_(None),
+    exists().where(
+        message_files.c.file_id == upload_files.c.id,
+        messages.c.id == message_files.c.message_id,
+        conversations.c.id == messages.c.conversation_id,
+        conversations.c.deleted_at.is_(None),
+    ),
+)
 _THEIRS = select(*_COLUMNS).where(
-    upload_files.c.app_id == bindparam("in_app", type_=ID), upload_files.c.user_id == OF_USER
+    upload_files.c.app_id == bindparam("in_app", type_=ID),
+    upload_files.c.user_id == OF_USER,
+    _IS_THERE,
 )
 
 
@@ -85,7 +97,9 @@ async def find_files(
     return {row.id: StoredFile(*row) for row in rows}
 
 
-_FIND = Prepared(select(*_COLUMNS).where(upload_files.c.id == bindparam("this", type_=ID)))
+_FIND = Prepared(
+    select(*_COLUMNS).where(upload_files.c.id == bindparam("this", type_=ID), _IS_THERE)
+)
 
 
 async def find_file(db: Reads, file_id: UUID) -> StoredFile | None:
