@@ -360,7 +360,7 @@ async def test_a_file_that_is_being_taken_is_not_swept(url: str) -> None:
         await until_someone_waits(url)
         await taker.commit()
     assert swept == []
-    assert await find_file(db, file.id) == file
+    assert [listed.file for listed in await list_files(db)] == [file]
     await db.close()
 
 
