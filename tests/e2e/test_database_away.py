@@ -3,7 +3,10 @@
 KAIWA_TORTURE=N strikes N/10 times instead of once.
 """
 
+import os
+import secrets
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from tests.e2e.outage import SETTLED, Fault, Outage, live_through_many
 from tests.e2e.process import Process
 from tests.e2e.torture import Tally
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, postgres_server
 
 
 def check_readyz(found: Outage) -> None:
@@ -37,13 +40,23 @@ def test_a_database_that_is_away_for_a_moment_takes_no_answer_with_it(
 
 @pytest.mark.torture
 def test_a_database_that_hangs_for_a_moment_takes_no_answer_with_it(
-    tmp_path: Path, url: str, postgres: Postgres, request: pytest.FixtureRequest
+    tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    stopped: list[int] = []
+
+    def send(number: signal.Signals, processes: Iterable[int]) -> None:
+        for process in processes:
+            os.kill(process, number)
+
+    def strike(_: Process) -> None:
+        stopped[:] = postgres.processes(url)
+        send(signal.SIGSTOP, stopped)
+
     tally = Tally("database hangs, PostgreSQL")
-    fault = Fault(
-        lambda _: postgres.signal(url, signal.SIGSTOP),
-        lambda _: postgres.signal(url, signal.SIGCONT),
-    )
-    for found in live_through_many(tmp_path, url, fault, tally, database_timeout=0.3):
-        check_readyz(found)
+    # Nobody is asked whom to wake: what was stopped may hold a lock that every newcomer waits for.
+    fault = Fault(strike, lambda _: send(signal.SIGCONT, stopped))
+    with postgres_server(secrets.token_hex(6)) as postgres:  # no other test is to wait with it
+        url = postgres.create()
+        for found in live_through_many(tmp_path, url, fault, tally, database_timeout=0.3):
+            check_readyz(found)
     tally.report(request)

@@ -7,7 +7,6 @@ import importlib
 import os
 import secrets
 import shutil
-import signal
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -55,13 +54,11 @@ class Postgres:
             )
         )
 
-    def signal(self, url: str, number: signal.Signals) -> None:
-        """Send it to the processes that serve the database's connections."""
+    def processes(self, url: str) -> list[int]:
+        """The ids of those that serve the database's connections."""
         query = "SELECT pid FROM pg_stat_activity WHERE datname = %s"
         with psycopg.connect(self.url()) as connection:
-            pids = connection.execute(query, [name_of(url)]).fetchall()
-        for (pid,) in pids:
-            os.kill(pid, number)
+            return [pid for (pid,) in connection.execute(query, [name_of(url)])]
 
     def demote(self, url: str, demoted: bool) -> None:
         """Whether connections made from now on find a standby, which takes no writes."""
