@@ -77,7 +77,8 @@ def prompt_tokens(request: ModelRequest) -> int:
 
 def message_tokens(message: PromptMessage) -> int:
     """An estimate."""
-    return count_tokens(message.text) + sum(picture.tokens for picture in message.pictures)
+    tokens = count_tokens(message.text)
+    return tokens + sum(p.tokens for p in message.pictures) if message.pictures else tokens
 
 
 def _messages(item: Exchange | PromptMessage) -> tuple[PromptMessage, ...]:
