@@ -180,8 +180,8 @@ class Prepared:
 
 
 def _open(conn: Connection) -> _Cursor:
-    driver: Any = conn.connection.driver_connection
-    return cast("_Cursor", driver.cursor())
+    driver: Any = conn.connection.dbapi_connection
+    return driver.cursor()
 
 
 def _explain(conn: Connection, sql: str, error: DBAPIModule.Error) -> Exception:
