@@ -51,6 +51,10 @@ class BadRequest(KaiwaError):
     code, status = "bad_request", 400
 
 
+class InvalidJson(BadRequest):
+    """Invalid JSON payload received or JSON payload is empty."""
+
+
 class UnsupportedMediaType(KaiwaError):
     """Did not attempt to load JSON data because the request Content-Type was not \
 'application/json'."""

@@ -16,7 +16,7 @@ from kaiwa.app import House
 from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.turn import Order, check_order, start_turn
 from kaiwa.desk import get_app
-from kaiwa.domain.app import App, AppConfig, FormField
+from kaiwa.domain.app import FILE_KINDS, App, AppConfig, FormField
 from kaiwa.domain.events import TurnEvent, TurnText
 from kaiwa.domain.inputs import new_inputs
 from kaiwa.domain.message import Inputs, JsonValue
@@ -73,8 +73,9 @@ def _user() -> str:
 
 
 def _fill_in(config: AppConfig) -> Inputs:
-    """The app's form, asked for in the terminal until each answer is valid."""
-    fields = [field for field in config.form if field.kind != "external_data_tool"]
+    """The app's form, but for files, asked for in the terminal until each answer is valid."""
+    not_asked = ("external_data_tool", *FILE_KINDS)
+    fields = [field for field in config.form if field.kind not in not_asked]
     return {field.variable: _ask_for(field) for field in fields}
 
 

@@ -222,8 +222,8 @@ def test_a_completion_model_is_read():
             "dataset_query_variable: is for completion apps only, ignored",
         ),
         (
-            "  user_input_form: [{file: {variable: f, label: F}}]",
-            "user_input_form.0.file: fields for files are not honoured yet, left out",
+            "  user_input_form: [{file: {variable: f, label: F, default: {a: b}}}]",
+            "user_input_form.0.file.default: a file cannot be one, only passed on to clients",
         ),
         (
             "  user_input_form: [{external_data_tool: {variable: f, label: F, type: api}}]",
@@ -418,7 +418,21 @@ def test_a_fault_further_down_names_its_own_line(text: str, fault: str):
         (
             "{slider: {variable: v, label: L}}",
             "6: {}.slider: unknown kind of field; it can be text-input, paragraph, select, number, "
-            "checkbox, json_object, external_data_tool",
+            "checkbox, json_object, file, file-list, external_data_tool",
+        ),
+        (
+            "{file: {variable: v, label: L, allowed_file_types: [picture]}}",
+            "6: {}.file.allowed_file_types.0: must be one of image, document, audio, video, custom;"
+            " it is 'picture'",
+        ),
+        (
+            "{file: {variable: v, label: L, allowed_file_upload_methods: [pigeon]}}",
+            "6: {}.file.allowed_file_upload_methods.0: must be one of remote_url, local_file,"
+            " tool_file; it is 'pigeon'",
+        ),
+        (
+            "{file-list: {variable: v, label: L, max_length: 0}}",
+            "6: {}.file-list.max_length: must be a whole number of at least 1",
         ),
         ("{number: {}, select: {}}", "6: {}: must have exactly one key, the kind of the field"),
         ("text-input", "6: {}: must be a block of keys and values"),

@@ -3,7 +3,7 @@
 import pytest
 
 from kaiwa.domain.dsl import read_dsl
-from kaiwa.domain.file import FileRules
+from kaiwa.domain.file import FileRules, FileType
 from kaiwa.errors import OperatorError
 
 _START = """\
@@ -13,6 +13,9 @@ model_config:
   model: {provider: openai, name: m}
   pre_prompt: Hi.
 """
+
+
+_ANY: tuple[FileType, ...] = ("image", "document", "audio", "video")
 
 
 def _rules(text: str) -> FileRules:
@@ -61,6 +64,31 @@ def test_what_may_come_with_a_question_is_read_from_old_and_new_exports(
 def test_a_rule_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(OperatorError, match="file_upload"):
         _rules(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "rules"),
+    [
+        ("{file: {variable: f, label: F}}", FileRules(True, _ANY, most=10)),
+        (
+            "{file: {variable: f, label: F, max_length: 48, allowed_file_types: [image],"
+            " allowed_file_upload_methods: [remote_url], default: ''}}",
+            FileRules(True, ("image",), methods=("remote_url",), most=10),
+        ),
+        (
+            "{file-list: {variable: f, label: F, max_length: 5, allowed_file_types: [custom],"
+            " allowed_file_extensions: [.PDF]}}",
+            FileRules(True, ("custom",), ("pdf",), most=5),
+        ),
+        ("{file-list: {variable: f, label: F, max_length: ''}}", FileRules(True, _ANY, most=10)),
+        ("{file-list: {variable: f, label: F, max_length: 99}}", FileRules(True, _ANY, most=50)),
+        ("{number: {variable: f, label: F}}", FileRules()),
+    ],
+)
+def test_a_field_of_the_form_has_rules_of_its_own(field: str, rules: FileRules) -> None:
+    draft, notes = read_dsl(f"{_START}  user_input_form: [{field}]\n", "a.yml")
+    assert notes == []
+    assert draft.config.form[0].files == rules
 
 
 def test_a_rule_says_what_it_takes() -> None:

@@ -1,13 +1,16 @@
 """The form's rules, with the messages clients know."""
 
 import math
+from uuid import UUID
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from kaiwa.domain.app import FieldKind, FormField
+from kaiwa.domain.app import FILE_KINDS, FieldKind, FormField
+from kaiwa.domain.file import FileRules
 from kaiwa.domain.inputs import follow_up_inputs, new_inputs
 from kaiwa.domain.message import Inputs, JsonValue
 from kaiwa.errors import InvalidParam
@@ -19,7 +22,14 @@ _COUNT = FormField("number", "count", default=7)
 _GIFT = FormField("checkbox", "gift", required=True)
 _DATA = FormField("json_object", "data")
 _TOOL = FormField("external_data_tool", "tool", required=True)
+_PHOTO = FormField("file", "photo", files=FileRules(True, ("image",)))
+_PAPERS = FormField("file-list", "papers", files=FileRules(True, ("document",), most=2))
 _FORM = (_NAME, _NOTE, _TIER, _COUNT)
+
+_IMAGE: JsonValue = {
+    "type": "image", "transfer_method": "local_file", "upload_file_id": str(UUID(int=1))
+}  # fmt: skip
+_PAPER: JsonValue = {"type": "document", "transfer_method": "remote_url", "url": "http://a.example"}
 
 _ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -57,6 +67,11 @@ _ANYTHING = st.recursive(
         (_DATA, None, None),
         (FormField("json_object", "data", default={"x": 1}), None, {"x": 1}),
         (FormField("checkbox", "gift", default=True), None, True),
+        (_PHOTO, _IMAGE, _IMAGE),
+        (_PHOTO, {}, None),
+        (_PHOTO, "", None),
+        (_PAPERS, [_PAPER, _PAPER], [_PAPER, _PAPER]),
+        (_PAPERS, [], None),
         (FormField("checkbox", "gift", default=True), False, False),
     ],
 )
@@ -97,6 +112,16 @@ def test_a_valid_value_is_kept(field: FormField, given_value: object, expected: 
         (_COUNT, [1], "count in input form must be a valid number"),
         (_GIFT, None, "gift is required in input form"),
         (_GIFT, "yes", "gift in input form must be true or false"),
+        (_PHOTO, "x", "photo in input form must be a file"),
+        (_PHOTO, [_IMAGE], "photo in input form must be a file"),
+        (_PHOTO, _PAPER, "Files of type document are not taken by this app"),
+        (_PHOTO, {"type": "image"}, "Missing file transfer method"),
+        (replace(_PHOTO, required=True), {}, "photo is required in input form"),
+        (_PAPERS, _PAPER, "papers in input form must be a list of files"),
+        (_PAPERS, [_PAPER, None], "papers in input form must be a list of files"),
+        (_PAPERS, [_PAPER] * 3, "papers in input form must be less than 2 files"),
+        (_PAPERS, [_PAPER, {"a": 1}], "Missing file type"),
+        (replace(_PAPERS, required=True), [], "papers is required in input form"),
         (_DATA, [1], "data in input form must be a JSON object"),
         (_DATA, "{", "data in input form must be a JSON object"),
         (_DATA, "", "data in input form must be a JSON object"),
@@ -149,12 +174,21 @@ def test_a_later_turn_without_a_value_leaves_the_stored_one(nothing: object):
     assert follow_up_inputs((_NAME,), {"name": nothing}, {"name": "Ann"})[0] == {"name": "Ann"}
 
 
+def test_a_later_turn_without_a_file_of_the_form_leaves_the_stored_one():
+    stored: Inputs = {"photo": _IMAGE, "papers": [_PAPER]}
+    given = {"photo": _PAPER, "papers": [_PAPER] * 3}
+    assert follow_up_inputs((_PHOTO, _PAPERS), given, stored) == (stored, stored)
+    assert follow_up_inputs((_PHOTO, _PAPERS), {}, stored) == (stored, stored)
+
+
 def test_a_later_turn_may_untick_a_checkbox():
     assert follow_up_inputs((_GIFT,), {"gift": False}, {"gift": True})[1] == {"gift": False}
 
 
 @given(
-    st.sampled_from(["text-input", "paragraph", "select", "number", "checkbox", "json_object"]),
+    st.sampled_from(
+        ["text-input", "paragraph", "select", "number", "checkbox", "json_object", *FILE_KINDS]
+    ),
     _ANYTHING,
     st.booleans(),
 )

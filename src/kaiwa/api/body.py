@@ -13,14 +13,15 @@ import msgspec
 from litestar.exceptions import InternalServerException
 
 from kaiwa.api.site import ApiRequest
-from kaiwa.domain.file import FILE_TYPES, FileRules, GivenFile
+from kaiwa.domain.file import FileRules, GivenFile
+from kaiwa.domain.file_objects import read_file
 from kaiwa.domain.message import Inputs, JsonValue
-from kaiwa.errors import BadRequest, InvalidParam, NotFound, UnsupportedMediaType
+from kaiwa.domain.text import as_text
+from kaiwa.errors import BadRequest, InvalidJson, InvalidParam, NotFound, UnsupportedMediaType
 
 DEFAULT_USER = "DEFAULT-USER"
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_NO_JSON = "Invalid JSON payload received or JSON payload is empty."
 _LARGEST_PAGE = 100
 _LONGEST_USER = 512
 """Characters; PostgreSQL's indexes take 2,704 bytes."""
@@ -41,21 +42,10 @@ async def read_json(request: ApiRequest, *, optional: bool = False) -> Body:
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(_NO_JSON) from error
+        raise InvalidJson from error
     if not isinstance(body, dict):
         raise InvalidParam("The JSON body must be an object.")
     return cast(Body, body)
-
-
-def as_text(value: JsonValue) -> str:
-    """Strings as they are, without NULs; other values as Python writes them.
-
-    Raises `BadRequest` for what is nested too deeply to be written.
-    """
-    try:
-        return (value if isinstance(value, str) else str(value)).replace("\0", "")
-    except RecursionError as error:
-        raise BadRequest(_NO_JSON) from error
 
 
 def required_user(values: Mapping[str, JsonValue]) -> str:
@@ -106,52 +96,11 @@ def read_files(body: Body, rules: FileRules) -> tuple[GivenFile, ...]:
         raise InvalidParam(f"'{type(given).__name__}' object is not iterable", params="files")
     if not given or not rules.enabled:
         return ()
-    files = tuple([_read_file(one, rules) for one in given])
+    files = tuple([read_file(one, rules) for one in given])
     if len(files) > rules.most:
         kind = "image files" if all(one.type == "image" for one in files) else "files"
         raise InvalidParam(f"Number of {kind} exceeds the maximum limit {rules.most}")
     return files
-
-
-def _read_file(given: JsonValue, rules: FileRules) -> GivenFile:
-    if not isinstance(given, dict):
-        raise InvalidParam("Invalid file format, must be dict")
-    kind = _read_member(given.get("type"), FILE_TYPES, "file type")
-    methods = ("local_file", "remote_url")
-    method = _read_member(given.get("transfer_method"), methods, "file transfer method")
-    if kind not in rules.types:
-        raise InvalidParam(f"Files of type {kind} are not taken by this app")
-    if method not in rules.methods:
-        raise InvalidParam(f"Invalid transfer method: {method}")
-    if method == "remote_url":
-        return GivenFile(kind, "remote_url", url=_read_url(given.get("url")))
-    named = given.get("upload_file_id")
-    return GivenFile(kind, "local_file", file_id=_read_upload(named))
-
-
-def _read_member(value: JsonValue, members: tuple[str, ...], name: str) -> str:
-    if not value:
-        raise InvalidParam(f"Missing {name}")
-    if value not in members:
-        raise InvalidParam(f"No matching enum found for value '{as_text(value)}'")
-    return str(value)
-
-
-def _read_url(url: JsonValue) -> str:
-    if not url:
-        raise InvalidParam("Missing file url")
-    if not isinstance(url, str) or not url.lower().startswith("http"):
-        raise InvalidParam("Invalid file url")
-    return url
-
-
-def _read_upload(named: JsonValue) -> UUID:
-    if not named:
-        raise InvalidParam("Missing file upload_file_id")
-    try:
-        return UUID(as_text(named))
-    except ValueError as error:
-        raise InvalidParam("Invalid upload file") from error
 
 
 def read_choice(value: JsonValue, choices: tuple[str, ...], name: str) -> str:

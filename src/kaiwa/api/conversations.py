@@ -1,5 +1,6 @@
 """The end user's conversations: list, rename, pin, delete."""
 
+from collections.abc import Sequence
 from typing import Literal, cast
 from uuid import UUID
 
@@ -9,7 +10,6 @@ from litestar.params import FromPath
 from kaiwa.api import wire
 from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
-    as_text,
     path_uuid,
     read_choice,
     read_flag,
@@ -18,13 +18,16 @@ from kaiwa.api.body import (
     read_uuid,
     user_or_default,
 )
-from kaiwa.api.site import ApiRequest, site_of
+from kaiwa.api.site import ApiRequest, linking, site_of
 from kaiwa.chat.title import find_title
 from kaiwa.domain.app import Caller
+from kaiwa.domain.file_objects import kept_ids
 from kaiwa.domain.message import Conversation
+from kaiwa.domain.text import as_text
 from kaiwa.errors import InvalidParam, KaiwaError
 from kaiwa.store import conversations as store
 from kaiwa.store.db import Reads
+from kaiwa.store.files import find_files
 from kaiwa.store.messages import first_query
 
 SortBy = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
@@ -50,7 +53,8 @@ async def get_conversations(request: ApiRequest) -> Response[wire.ConversationPa
             pinned=pinned,
             sort_by=cast(SortBy, sort_by),
         )
-        return wire.conversation_page(page, limit)
+        links = await _find_links(request, db, app_id, user, page.items)
+        return wire.conversation_page(page, limit, links)
 
     _, page = await authorise_reading(request, read)
     return Response(page)
@@ -88,7 +92,8 @@ async def post_name(
     renamed = await store.rename_conversation(
         site.db, caller.app.id, user, found.id, name, site.context.clock()
     )
-    return Response(wire.renamed_body(renamed))
+    links = await _find_links(request, site.db, caller.app.id, user, [renamed])
+    return Response(wire.renamed_body(renamed, links))
 
 
 async def patch_pin(
@@ -114,7 +119,17 @@ async def _pin(
     conversation = await store.pin_conversation(
         site.db, caller.app.id, user, path_uuid(conversation_id), pinned
     )
-    return Response(wire.renamed_body(conversation))
+    links = await _find_links(request, site.db, caller.app.id, user, [conversation])
+    return Response(wire.renamed_body(conversation, links))
+
+
+async def _find_links(
+    request: ApiRequest, db: Reads, app_id: UUID, user: str, found: Sequence[Conversation]
+) -> wire.Links:
+    """Links to the files in their inputs, which most have none of."""
+    ids = kept_ids(each.inputs for each in found)
+    files = await find_files(db, app_id, user, ids)
+    return {file_id: linking(request)(file) for file_id, file in files.items()}
 
 
 async def _made_name(request: ApiRequest, caller: Caller, conversation: Conversation) -> str:

@@ -9,7 +9,6 @@ from litestar.params import FromPath
 from kaiwa.api import wire
 from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
-    as_text,
     path_uuid,
     read_choice,
     read_json,
@@ -21,6 +20,7 @@ from kaiwa.api.body import (
 from kaiwa.api.site import ApiRequest, linking, site_of
 from kaiwa.chat.suggest import suggest_questions
 from kaiwa.domain.message import Exchange, Rating
+from kaiwa.domain.text import as_text
 from kaiwa.errors import BadRequest, InvalidParam, NotFound
 from kaiwa.store import messages as store
 from kaiwa.store.apps import get_config

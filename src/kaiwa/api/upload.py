@@ -39,13 +39,15 @@ async def post_upload(request: ApiRequest) -> Response[wire.UploadedFile]:
 
 
 def allowing(caller: Caller) -> Allow:
-    """Pictures may always come, other files as the app says."""
-    rules = caller.config.files
+    """Pictures may always come, other files as the app or a field of its form says."""
+    config = caller.config
+    all_rules = [config.files, *(field.files for field in config.form)]
 
     def allow(kind: Kind) -> None:
-        if kind.type == "image" or (rules.enabled and rules.takes(kind.type, kind.extension)):
+        if kind.type == "image":
             return
-        raise UnsupportedFileType
+        if not any(rules.enabled and rules.takes(kind.type, kind.extension) for rules in all_rules):
+            raise UnsupportedFileType
 
     return allow
 

@@ -3,13 +3,15 @@
 The order of the fields is the order on the wire.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
+from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
 from kaiwa.domain.app import App, AppConfig
 from kaiwa.domain.file import FileRules, MessageFile, StoredFile
+from kaiwa.domain.file_objects import with_links
 from kaiwa.domain.message import Conversation, Message, Page
 from kaiwa.domain.usage import Usage, plain
 from kaiwa.errors import KaiwaError
@@ -19,6 +21,9 @@ _MEGABYTE = 1024 * 1024
 
 Link = Callable[[StoredFile], str]
 """Signs a link to a file, for the one who asks."""
+
+Links = Mapping[UUID, str]
+"""Signed links by the ids of files."""
 
 NO_PARENT = "00000000-0000-0000-0000-000000000000"
 
@@ -357,14 +362,16 @@ def uploaded_file(file: StoredFile, link: str) -> UploadedFile:
 
 
 def message_body(message: Message, link: Link) -> MessageBody:
+    within = {one.file.id: link(one.file) for one in message.files if one.belongs_to == "inputs"}
+    beside = [one for one in message.files if one.belongs_to != "inputs"]
     return MessageBody(
         id=str(message.id),
         conversation_id=str(message.conversation_id),
         parent_message_id=str(message.parent_id) if message.parent_id else NO_PARENT,
-        inputs=message.inputs,
+        inputs=with_links(message.inputs, within),
         query=message.query,
         answer=message.answer,
-        message_files=[_file_body(one, link(one.file)) for one in message.files],
+        message_files=[_file_body(one, link(one.file)) for one in beside],
         feedback=FeedbackBody(message.rating) if message.rating else None,
         retriever_resources=[],
         created_at=int(message.created_at.timestamp()),
@@ -393,11 +400,11 @@ def message_page(page: Page[Message], limit: int, link: Link) -> MessagePage:
     return MessagePage(limit, page.has_more, [message_body(m, link) for m in page.items])
 
 
-def conversation_body(conversation: Conversation) -> ConversationBody:
+def conversation_body(conversation: Conversation, links: Links) -> ConversationBody:
     return ConversationBody(
         id=str(conversation.id),
         name=conversation.name,
-        inputs=conversation.inputs,
+        inputs=with_links(conversation.inputs, links),
         status="normal",
         introduction=conversation.introduction,
         created_at=int(conversation.created_at.timestamp()),
@@ -406,13 +413,13 @@ def conversation_body(conversation: Conversation) -> ConversationBody:
     )
 
 
-def renamed_body(conversation: Conversation) -> RenamedBody:
-    body = conversation_body(conversation)
+def renamed_body(conversation: Conversation, links: Links) -> RenamedBody:
+    body = conversation_body(conversation, links)
     return RenamedBody(*(getattr(body, name) for name in body.__struct_fields__))
 
 
-def conversation_page(page: Page[Conversation], limit: int) -> ConversationPage:
-    return ConversationPage(limit, page.has_more, [conversation_body(c) for c in page.items])
+def conversation_page(page: Page[Conversation], limit: int, links: Links) -> ConversationPage:
+    return ConversationPage(limit, page.has_more, [conversation_body(c, links) for c in page.items])
 
 
 def parameters(config: AppConfig, limits: SizeLimits) -> Parameters:

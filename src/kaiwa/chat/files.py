@@ -1,19 +1,23 @@
-"""Files in a question: which may come, what they are kept as, and how a model is shown them.
+"""Files in a question and its inputs: which may come, how they are kept, and what a model is told.
 
-What a document says is put before the question as data, named and fenced.
+What a document says is told as data, named and fenced: before the question, or in the place of its
+variable in the prompt.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 from anyio import to_thread
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwa.domain.app import App
-from kaiwa.domain.file import FileRules, GivenFile, MessageFile, StoredFile
-from kaiwa.domain.prompt import PromptMessage, PromptPicture
+from kaiwa.domain.app import FILE_KINDS, App, FormField
+from kaiwa.domain.file import FileRules, FileType, GivenFile, MessageFile, StoredFile
+from kaiwa.domain.file_objects import read_file
+from kaiwa.domain.message import Inputs
+from kaiwa.domain.prompt import Detail, PromptMessage, PromptPicture
 from kaiwa.errors import InvalidParam, KaiwaError, NotFound, UnsupportedFileType
 from kaiwa.files.extract import Extractor, is_readable
 from kaiwa.files.keeping import Keeper
@@ -38,7 +42,7 @@ class FileRoom(Struct, frozen=True):
 
 
 class Taken(Struct, frozen=True):
-    """The files of a question, kept and read."""
+    """The files of a question, or of one of its inputs, kept and read."""
 
     files: tuple[MessageFile, ...] = ()
     text: str = ""
@@ -53,6 +57,8 @@ async def take_files(
     model: ModelChoice,
     db: Reads,
     room: FileRoom,
+    *,
+    belongs_to: Literal["user", "inputs"] = "user",
 ) -> Taken:
     """Find the uploads, fetch what stands elsewhere, read the documents.
 
@@ -66,24 +72,45 @@ async def take_files(
     for one in given:
         if one.file_id:
             stored = uploads.get(one.file_id)
-            if stored is None or not _fits(stored, one, rules):
+            if stored is None or not _fits(stored.type, stored.extension, one, rules):
                 raise InvalidParam("Invalid upload file")
         else:
             stored = await room.keeper.fetch(app, user, one.url, _allow(one, rules))
-        files.append(MessageFile(room.new_id(), stored, "user", one.method, one.url or None))
+        files.append(MessageFile(room.new_id(), stored, belongs_to, one.method, one.url or None))
     if model.server.sight.able is False and any(one.file.type == "image" for one in files):
         raise InvalidParam(f"The model {model.name} cannot look at pictures.")
     texts = [await _read(one.file, room) for one in files if one.file.type != "image"]
     return Taken(tuple(files), "\n\n".join(texts))
 
 
-def _fits(stored: StoredFile, one: GivenFile, rules: FileRules) -> bool:
-    return stored.type == one.type and rules.takes(stored.type, stored.extension)
+async def take_inputs(
+    inputs: Inputs,
+    form: Sequence[FormField],
+    app: App,
+    user: str,
+    model: ModelChoice,
+    db: Reads,
+    room: FileRoom,
+) -> Mapping[str, Taken]:
+    """The files in the inputs of a turn, by variable. Raises as `take_files`."""
+    taken: dict[str, Taken] = {}
+    for field in [field for field in form if field.kind in FILE_KINDS]:
+        if value := inputs.get(field.variable):
+            named = value if isinstance(value, list) else [value]
+            given = [read_file(one, field.files) for one in named]
+            taken[field.variable] = await take_files(
+                given, field.files, app, user, model, db, room, belongs_to="inputs"
+            )
+    return taken
+
+
+def _fits(kind: FileType, extension: str, one: GivenFile, rules: FileRules) -> bool:
+    return one.type in (kind, "custom") and rules.takes(kind, extension)
 
 
 def _allow(one: GivenFile, rules: FileRules) -> Callable[[Kind], None]:
     def allow(kind: Kind) -> None:
-        if kind.type != one.type or not rules.takes(kind.type, kind.extension):
+        if not _fits(kind.type, kind.extension, one, rules):
             raise InvalidParam(f"File validation failed for file: {one.url}")
 
     return allow
@@ -101,10 +128,9 @@ async def _read(file: StoredFile, room: FileRoom) -> str:
     return f'<document name="{name}">\n{found.text}\n</document>'
 
 
-def pictures_of(taken: Taken, rules: FileRules) -> tuple[PromptPicture, ...]:
-    """The pictures of a question, still to be loaded."""
-    pictures = [one.file for one in taken.files if one.file.type == "image"]
-    return tuple(PromptPicture(file, rules.detail) for file in pictures)
+def pictures_of(files: Sequence[MessageFile], detail: Detail) -> tuple[PromptPicture, ...]:
+    """The pictures among them, still to be loaded."""
+    return tuple([PromptPicture(one.file, detail) for one in files if one.file.type == "image"])
 
 
 async def load_pictures(

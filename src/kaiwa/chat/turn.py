@@ -5,7 +5,7 @@ is on disk and the turn ends in `close_message`, whatever happens in between.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from uuid import UUID, uuid5
 
@@ -21,14 +21,15 @@ from tenacity import (
 )
 
 from kaiwa.chat.ask import Asking, Fallback
-from kaiwa.chat.files import FileRoom, Taken, pictures_of, take_files
+from kaiwa.chat.files import FileRoom, Taken, pictures_of, take_files, take_inputs
 from kaiwa.chat.relay import say
 from kaiwa.chat.running import Cut, Live, Running
 from kaiwa.chat.title import find_title, plain_title
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import App, AppConfig, effective
 from kaiwa.domain.events import TurnEnded, TurnFailed
-from kaiwa.domain.file import GivenFile
+from kaiwa.domain.file import GivenFile, MessageFile
+from kaiwa.domain.file_objects import keep_file
 from kaiwa.domain.inputs import follow_up_inputs, new_inputs
 from kaiwa.domain.message import Closing, Conversation, Inputs, Message, Opening, Outcome
 from kaiwa.domain.prompt import PromptMessage
@@ -101,6 +102,16 @@ class Ready(Struct, frozen=True):
     """Whether the conversation begins with this turn."""
     conversation_inputs: Inputs
     inputs: Inputs
+    taken: Mapping[str, Taken] = {}
+    """The files in the inputs, by variable."""
+
+    @property
+    def files(self) -> tuple[MessageFile, ...]:
+        """Those of the question, and then those in its inputs."""
+        taken = self.order.taken.files
+        for one in self.taken.values():
+            taken += one.files
+        return taken
 
 
 async def check_order(
@@ -153,7 +164,36 @@ async def bring_files(ready: Ready, given: Sequence[GivenFile], context: Context
     taken = await take_files(
         given, order.config.files, order.app, order.user, ready.kit.model, context.db, context.room
     )
-    return replace(ready, order=replace(order, taken=taken)) if taken.files else ready
+    if taken.files:
+        ready = replace(ready, order=replace(order, taken=taken))
+    return await _bring_inputs(ready, context)
+
+
+async def _bring_inputs(ready: Ready, context: Context) -> Ready:
+    """The same with the files in its inputs, new ones and those of the turns before."""
+    order = ready.order
+    taken = await take_inputs(
+        ready.inputs, ready.config.form, order.app, order.user, ready.kit.model,
+        context.db, context.room,
+    )  # fmt: skip
+    if not taken:
+        return ready
+    kept: Inputs = {}
+    for name, one in taken.items():
+        objects = [keep_file(file) for file in one.files]
+        kept[name] = objects if isinstance(ready.inputs[name], list) else objects[0]
+    # So that a question that has to wait is checked again without fetching its files again.
+    given = {
+        name: kept[name] if name in kept and value == ready.inputs[name] else value
+        for name, value in order.inputs.items()
+    }
+    return replace(
+        ready,
+        order=replace(order, inputs=given),
+        conversation_inputs=ready.conversation_inputs | kept,
+        inputs=ready.inputs | kept,
+        taken=taken,
+    )
 
 
 async def _with_kit(
@@ -191,7 +231,7 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         if not live.seated.is_set():
             await _wait_seated(live, context.running.limits.wait)
             # The turns before this one may have changed what the conversation keeps.
-            ready = await check_order(ready.order, context)
+            ready = await _bring_inputs(await check_order(ready.order, context), context)
         if live.cut_by is Cut.SHUTDOWN:
             raise ServiceUnavailable(retry_after=5)
         answer = Answer(ready.config.reasoning)
@@ -231,12 +271,12 @@ def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: E
     order = ready.order
     user = _opaque(order.app.id, order.user)
     query = f"{order.taken.text}\n\n{order.query}" if order.taken.text else order.query
-    pictures = pictures_of(order.taken, order.config.files)
+    told: Inputs = {name: taken.text for name, taken in ready.taken.items()}
     return Asking(
         ready.config,
-        ready.inputs,
+        ready.inputs | told,
         query,
-        pictures,
+        pictures_of(ready.files, order.config.files.detail),
         user,
         answer,
         live,
@@ -267,7 +307,11 @@ async def _wait_seated(live: Live, seconds: float) -> None:
 
 def _opening(ready: Ready, context: Context) -> Opening:
     order = ready.order
-    introduction = render(ready.config.opening_statement or "", ready.inputs)
+    names: Inputs = {
+        name: ", ".join([one.file.name for one in taken.files])
+        for name, taken in ready.taken.items()
+    }
+    introduction = render(ready.config.opening_statement or "", ready.inputs | names)
     return Opening(
         workspace_id=order.app.workspace_id,
         app_id=order.app.id,
@@ -284,7 +328,7 @@ def _opening(ready: Ready, context: Context) -> Opening:
         message_id=context.new_id(),
         inputs=ready.inputs,
         query=order.query,
-        files=order.taken.files,
+        files=ready.files,
         owner=context.owner,
         now=context.clock(),
     )

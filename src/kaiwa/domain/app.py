@@ -12,8 +12,17 @@ from kaiwa.domain.message import JsonValue
 from kaiwa.domain.prompt import PromptMessage
 
 FieldKind = Literal[
-    "text-input", "paragraph", "select", "number", "checkbox", "json_object", "external_data_tool"
+    "text-input",
+    "paragraph",
+    "select",
+    "number",
+    "checkbox",
+    "json_object",
+    "file",
+    "file-list",
+    "external_data_tool",
 ]
+FILE_KINDS: tuple[FieldKind, ...] = ("file", "file-list")
 
 
 class ModelConfig(Struct, frozen=True):
@@ -35,6 +44,8 @@ class FormField(Struct, frozen=True):
     default: JsonValue = None
     max_length: int | None = None
     options: tuple[str, ...] = ()
+    files: FileRules = FileRules()
+    """What may come, where the kind is one of `FILE_KINDS`."""
 
 
 class AppConfig(Struct, frozen=True):

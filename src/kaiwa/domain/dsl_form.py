@@ -3,17 +3,19 @@
 import re
 from typing import Final, cast
 
-from kaiwa.domain.app import FieldKind, FormField
+from kaiwa.domain.app import FILE_KINDS, FieldKind, FormField
+from kaiwa.domain.dsl_files import read_field_files
 from kaiwa.domain.dsl_yaml import Block, Node
+from kaiwa.domain.file import FileRules
 from kaiwa.domain.inputs import number_from
 from kaiwa.domain.message import JsonValue
 
 RawField = dict[str, JsonValue]
 
 _KINDS: Final[tuple[FieldKind, ...]] = (
-    "text-input", "paragraph", "select", "number", "checkbox", "json_object", "external_data_tool",
+    "text-input", "paragraph", "select", "number", "checkbox", "json_object", *FILE_KINDS,
+    "external_data_tool",
 )  # fmt: skip
-_FILE_KINDS = ("file", "file-list")
 _TEXTS = ("label", "variable", "description", "placeholder")
 _OTHER_KEYS = (
     "hide", "description", "placeholder", "max_length", "options", "type", "config", "enabled",
@@ -23,10 +25,7 @@ _VARIABLE = re.compile(r"(?!\d)[\w\U0001f300-\U0001f64f\U0001f680-\U0001f6ff]{1,
 
 
 def read_form(parent: Block) -> tuple[tuple[FormField, ...], tuple[RawField, ...]]:
-    """The fields, and the form as clients are to read it.
-
-    A field for files is left out of both and noted.
-    """
+    """The fields, and the form as clients are to read it."""
     fields: dict[str, FormField] = {}
     raw_form: list[RawField] = []
     for item in parent.items("user_input_form"):
@@ -34,9 +33,6 @@ def read_form(parent: Block) -> tuple[tuple[FormField, ...], tuple[RawField, ...
         if len(pairs) != 1:
             raise item.fault("must have exactly one key, the kind of the field")
         kind, node = pairs[0]
-        if kind in _FILE_KINDS:
-            parent.notes.append(f"{node.key}: fields for files are not honoured yet, left out")
-            continue
         if kind not in _KINDS:
             raise node.fault(f"unknown kind of field; it can be {', '.join(_KINDS)}")
         field, raw = _read_field(kind, Block(node, parent.notes))
@@ -55,13 +51,17 @@ def _read_field(kind: FieldKind, block: Block) -> tuple[FormField, RawField]:
         )
     block.need("label").text()
     options = _options(block) if kind == "select" else ()
+    default = block.find("default")
+    if kind in FILE_KINDS and default and default.value:
+        block.note("default", "a file cannot be one, only passed on to clients")
     field = FormField(
         kind=kind,
         variable=variable.text(),
         required=block.flag("required", default=False),
-        default=_default(kind, block.find("default"), options),
+        default=_default(kind, default, options),
         max_length=_max_length(kind, block.find("max_length")),
         options=options,
+        files=_files(kind, block),
     )
     if kind == "external_data_tool" and block.flag("enabled", default=True):
         block.notes.append(f"{block.node.key}: external data tools are not honoured yet")
@@ -87,8 +87,15 @@ def _max_length(kind: FieldKind, node: Node | None) -> int | None:
     return node.whole(1)
 
 
+def _files(kind: FieldKind, block: Block) -> FileRules:
+    if kind not in FILE_KINDS:
+        return FileRules()
+    most = block.find("max_length") if kind == "file-list" else None
+    return read_field_files(block, most if most and most.value != "" else None)
+
+
 def _default(kind: FieldKind, node: Node | None, options: tuple[str, ...]) -> JsonValue:
-    if node is None or node.value == "" or kind == "external_data_tool":
+    if node is None or node.value == "" or kind in (*FILE_KINDS, "external_data_tool"):
         return None
     match kind:
         case "number":

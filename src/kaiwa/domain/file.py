@@ -64,7 +64,8 @@ class MessageFile(Struct, frozen=True):
 
     id: UUID
     file: StoredFile
-    belongs_to: Literal["user", "assistant"]
+    belongs_to: Literal["user", "assistant", "inputs"]
+    """`inputs`: it stands in the message's inputs, not beside its question."""
     method: TransferMethod
     url: str | None = None
     """Where a `remote_url` came from."""
@@ -82,7 +83,7 @@ class GivenFile(Struct, frozen=True):
 
 
 class FileRules(Struct, frozen=True):
-    """What an app takes with a question."""
+    """What an app takes with a question, or in a field of its form."""
 
     enabled: bool = False
     types: tuple[FileType, ...] = ("image",)
@@ -90,12 +91,12 @@ class FileRules(Struct, frozen=True):
     """Of `custom` files: lower case, without the dot."""
     methods: tuple[TransferMethod, ...] = ("remote_url", "local_file")
     most: int = 3
-    """Files in one question."""
+    """Files in one question, or one field."""
     detail: Literal["high", "low"] = "high"
     """How closely the model looks at pictures."""
 
     def takes(self, kind: FileType, extension: str) -> bool:
-        """Whether a file of this kind may come with a question."""
+        """Whether a file of this kind may come."""
         if kind in self.types and kind != "custom":
             return True
         return "custom" in self.types and extension in self.extensions

@@ -6,7 +6,8 @@ from typing import cast
 
 import msgspec
 
-from kaiwa.domain.app import FormField
+from kaiwa.domain.app import FILE_KINDS, FormField
+from kaiwa.domain.file_objects import read_file
 from kaiwa.domain.message import Inputs, JsonValue
 from kaiwa.domain.text import clean
 from kaiwa.errors import InvalidParam
@@ -14,12 +15,14 @@ from kaiwa.errors import InvalidParam
 _LONGEST_NUMBER = 300
 _LARGEST_INT = 10**_LONGEST_NUMBER
 _DEEPEST = 100
+_ABSENT_AS_NULL = ("checkbox", "json_object", *FILE_KINDS)
 
 
 def new_inputs(form: Sequence[FormField], given: Mapping[str, object]) -> Inputs:
     """The inputs of a conversation's first turn, defaults filled in, undeclared ones dropped.
 
-    Raises `InvalidParam` for the first one that breaks a rule.
+    Files in them are still as the client names them. Raises `InvalidParam` for the first one that
+    breaks a rule.
     """
     return {
         field.variable: _checked(field, _clean(given.get(field.variable)))
@@ -80,7 +83,7 @@ def _checked(field: FormField, value: object) -> JsonValue:
             raise InvalidParam(f"{field.variable} is required in input form")
         if field.default is not None:
             return field.default
-        return None if field.kind in ("checkbox", "json_object") else ""
+        return None if field.kind in _ABSENT_AS_NULL else ""
     match field.kind:
         case "number":
             return _number(field, value)
@@ -88,6 +91,10 @@ def _checked(field: FormField, value: object) -> JsonValue:
             return _checkbox(field, value)
         case "json_object":
             return _json_object(field, value)
+        case "file":
+            return _file(field, value)
+        case "file-list":
+            return _file_list(field, value)
         case "select":
             return _option(field, _string(field, value))
         case _:
@@ -127,6 +134,25 @@ def _checkbox(field: FormField, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidParam(f"{field.variable} in input form must be true or false")
     return value
+
+
+def _file(field: FormField, value: object) -> JsonValue:
+    if not isinstance(value, dict):
+        raise InvalidParam(f"{field.variable} in input form must be a file")
+    named = cast("dict[str, JsonValue]", value)
+    read_file(named, field.files)
+    return named
+
+
+def _file_list(field: FormField, value: object) -> JsonValue:
+    items = cast("list[object]", value) if isinstance(value, list) else [None]
+    if not all(isinstance(item, dict) for item in items):
+        raise InvalidParam(f"{field.variable} in input form must be a list of files")
+    if len(items) > field.files.most:
+        raise InvalidParam(
+            f"{field.variable} in input form must be less than {field.files.most} files"
+        )
+    return [_file(field, item) for item in items]
 
 
 def _json_object(field: FormField, value: object) -> dict[str, JsonValue]:

@@ -69,7 +69,7 @@ class Message(Struct, frozen=True):
     created_at: datetime
     rating: Rating | None = None
     files: tuple[MessageFile, ...] = ()
-    """In the order they were sent."""
+    """In the order they were sent, those in its inputs last."""
 
 
 class Exchange(Struct, frozen=True):
@@ -116,7 +116,7 @@ class Opening(Struct, frozen=True):
     """The process that runs the turn."""
     now: datetime
     files: tuple[MessageFile, ...] = ()
-    """Sent with the question, by its end user."""
+    """Sent with the question or in its inputs, by its end user."""
 
 
 class Draft(Struct, frozen=True):

@@ -6,6 +6,7 @@ import unicodedata
 from typing import Final, Literal
 
 from kaiwa.domain.message import JsonValue
+from kaiwa.errors import InvalidJson
 
 Language = Literal["en", "zh", "ja"]
 OwnText = Literal["new_conversation", "quoting_hello", "quoting_nothing"]
@@ -97,6 +98,17 @@ def clean(text: str) -> str:
     """The text without what a database or JSON cannot hold: NULs, and halves of characters."""
     text = text.replace("\0", "")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def as_text(value: JsonValue) -> str:
+    """Strings as they are, without NULs; other values as Python writes them.
+
+    Raises `InvalidJson` for what is nested too deeply to be written.
+    """
+    try:
+        return (value if isinstance(value, str) else str(value)).replace("\0", "")
+    except RecursionError as error:
+        raise InvalidJson from error
 
 
 def say(key: OwnText, language: Language) -> str:
