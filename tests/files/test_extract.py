@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import pytest
 
+from kaiwa.domain.file import StoredFile
 from kaiwa.domain.text import count_tokens
-from kaiwa.errors import FileTooLarge, KaiwaError, UnsupportedFileType
+from kaiwa.errors import FileTooLarge, KaiwaError, NotFound, UnsupportedFileType
 from kaiwa.files.extract import Extracted, Extractor, is_readable
 from kaiwa.files.kinds import Kind
 from kaiwa.files.parsers.wire import Limits
+from kaiwa.providers.blobs.opening import open_blobs
 from tests.files.documents import (
     HANGING,
     make_docx,
@@ -32,6 +37,7 @@ from tests.files.documents import (
 
 pytestmark = pytest.mark.anyio
 
+_AT = datetime(2026, 1, 2, tzinfo=UTC)
 JAPANESE = "これはテストのための日本語の文章です。漢字とカタカナが入っています。"
 CHINESE = "这是一个用于测试的中文文本，里面有一些常见的汉字和标点符号。今天天气很好。"
 TAIWANESE = "這是一個用於測試的中文文本，裡面有一些常見的漢字和標點符號。今天天氣很好。"
@@ -263,6 +269,30 @@ async def test_no_more_than_so_many_are_read_at_once():
             group.start_soon(hang)
     assert 1 <= time.monotonic() - began < 2
     assert (await extractor.extract(b"free again", kind("txt"))).text == "free again"
+
+
+async def test_what_was_read_lately_is_not_read_again(tmp_path: Path):
+    blobs, extractor = open_blobs("", tmp_path), Extractor(Limits(), remembered=10)
+    files = [
+        StoredFile(
+            uuid4(), uuid4(), "a.txt", 4, "txt", "text/plain", "document", f"{name}.txt", _AT
+        )
+        for name in ("one", "two", "more")
+    ]
+    for file in files:
+        await blobs.put(file.key, once(file.key[:4].encode()))
+    one, two, more = files
+    for file in (one, two, one, more):  # the third puts out the one that was longest not asked for
+        assert (await extractor.read(file, blobs)).text == file.key[:4]
+    await blobs.delete([file.key for file in files])
+    for file in (one, more):
+        assert (await extractor.read(file, blobs)).text == file.key[:4]
+    with pytest.raises(NotFound):
+        await extractor.read(two, blobs)
+
+
+async def once(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
 
 
 SERVER = """

@@ -46,10 +46,9 @@ async def post_estimate(request: ApiRequest, file_id: FromPath[str]) -> Response
     caller = await authorise(request, site.db)
     user = user_or_default(await read_json(request, optional=True))
     file = await _find_theirs(request, caller.app.id, user, file_id)
-    kind = Kind(file.type, file.extension, file.mime_type)
-    if not is_readable(kind):
+    if not is_readable(Kind(file.type, file.extension, file.mime_type)):
         raise UnsupportedEstimate
-    found = await site.extractor.extract(await site.blobs.read(file.key), kind)
+    found = await site.extractor.read(file, site.blobs)
     return Response(wire.Estimate(found.pages, found.characters, found.tokens))
 
 

@@ -117,11 +117,10 @@ def _allow(one: GivenFile, rules: FileRules) -> Callable[[Kind], None]:
 
 
 async def _read(file: StoredFile, room: FileRoom) -> str:
-    kind = Kind(file.type, file.extension, file.mime_type)
-    if not is_readable(kind):
+    if not is_readable(Kind(file.type, file.extension, file.mime_type)):
         raise InvalidParam(f"The file {file.name} is of a kind that the model cannot be told.")
     try:
-        found = await room.extractor.extract(await room.blobs.read(file.key), kind)
+        found = await room.extractor.read(file, room.blobs)
     except UnsupportedFileType as error:
         raise InvalidParam(f"The file {file.name} cannot be read: {error.message}") from error
     name = file.name.replace('"', "'")

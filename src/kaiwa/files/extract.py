@@ -18,9 +18,11 @@ from anyio.abc import Process
 from msgspec import Struct
 
 import kaiwa
+from kaiwa.domain.file import StoredFile
 from kaiwa.errors import FileTooLarge, KaiwaError, UnsupportedFileType
 from kaiwa.files.kinds import Kind
 from kaiwa.files.parsers.wire import BROKEN_CODE, STARVED_CODE, Limits, Order, Report
+from kaiwa.ports import BlobStore
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ _START: Final = (
     "from kaiwa.files.parsers.child import main; main()"
 )
 _LONGEST_REPORT = 10_000
+_REMEMBERED: Final = 4_000_000
 
 _TOO_LONG = "Reading the document took too long."
 _BROKEN = "The document is broken."
@@ -67,9 +70,23 @@ class Extracted(Struct, frozen=True):
 class Extractor:
     """Reads a few documents at once; further ones wait."""
 
-    def __init__(self, limits: Limits, at_once: int = 2) -> None:
+    def __init__(self, limits: Limits, at_once: int = 2, remembered: int = _REMEMBERED) -> None:
+        """`remembered`: characters of the documents read last that are kept in memory."""
         self._limits = limits
         self._free = anyio.Semaphore(at_once)
+        self._remembered = remembered
+        self._lately: dict[str, Extracted] = {}
+
+    async def read(self, file: StoredFile, blobs: BlobStore) -> Extracted:
+        """A stored document's text, remembered for a while. Raises as `extract`, and `NotFound`."""
+        found = self._lately.pop(file.key, None)
+        if found is None:
+            kind = Kind(file.type, file.extension, file.mime_type)
+            found = await self.extract(await blobs.read(file.key), kind)
+        self._lately[file.key] = found
+        while sum([len(each.text) for each in self._lately.values()]) > self._remembered:
+            del self._lately[next(iter(self._lately))]
+        return found
 
     async def extract(self, data: bytes, kind: Kind) -> Extracted:
         """The document's text. The limit of time does not count the waiting for others.
