@@ -9,6 +9,7 @@
 A process is always ended by its own id.
 """
 
+import logging
 import os
 import re
 import signal
@@ -65,8 +66,11 @@ def call(folder: Path, *arguments: str, **variables: object) -> Done:
     """As `run`, but within this process, for a second each adds up; raises what would be shown."""
     clean = clean_environment(**variables)
     environment = {name: clean.get(name) for name in {**os.environ, **clean}}
+    log = logging.getLogger("kaiwa")
+    level = log.level
     with chdir(folder):
         found = CliRunner().invoke(cli, arguments, prog_name="kaiwa", env=environment)
+    log.setLevel(level)
     if found.exception and not isinstance(found.exception, SystemExit):
         raise found.exception
     return Done(arguments, found.exit_code, found.stdout, found.stderr)
