@@ -37,7 +37,7 @@ from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
 from kaiwa.ports import BlobStore, Clock, Kit
 from kaiwa.providers.addresses import Network
-from kaiwa.providers.blobs.opening import open_blobs
+from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
 from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
@@ -132,6 +132,13 @@ def open_storage(settings: Settings) -> BlobStore:
     """Where this installation's files lie; nothing is asked of it yet. Raises `OperatorError`."""
     folder = name_folder(settings) if settings.storage_url else data_folder(settings)
     return open_blobs(settings.storage_url, folder)
+
+
+def find_storage(settings: Settings) -> BlobStore | None:
+    """The same with nothing made: None when it is a folder that is not there yet."""
+    if not settings.storage_url and not os.path.exists(name_folder(settings) / FILES):
+        return None
+    return open_storage(settings)
 
 
 async def read_schema(settings: Settings) -> str | None:

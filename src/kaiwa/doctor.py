@@ -1,4 +1,4 @@
-"""Looks at an installation and says how it is; makes and changes nothing."""
+"""Looks at an installation and says how it is; leaves everything as it was."""
 
 import os
 import platform
@@ -13,9 +13,11 @@ from anyio import to_thread
 from msgspec import Struct
 
 from kaiwa import __version__
-from kaiwa.app import make_catalog, name_folder, open_database, read_schema
+from kaiwa.app import find_storage, make_catalog, name_folder, open_database, read_schema
 from kaiwa.errors import KaiwaError, OperatorError
+from kaiwa.files.links import check_secret
 from kaiwa.plain import say
+from kaiwa.providers.blobs.opening import FILES
 from kaiwa.providers.catalog import ServerState
 from kaiwa.providers.http import Operator
 from kaiwa.settings import Settings
@@ -57,6 +59,14 @@ class DatabaseState(Struct, frozen=True, kw_only=True):
     keys: int | None = None
 
 
+class Storage(Struct, frozen=True):
+    """Where files lie."""
+
+    place: str
+    state: str
+    """`usable`, `not usable` or `not there yet`."""
+
+
 class Report(Struct, frozen=True):
     """All that was found."""
 
@@ -65,6 +75,7 @@ class Report(Struct, frozen=True):
     settings: dict[str, Setting]
     data: Folder
     database: DatabaseState
+    storage: Storage
     model_servers: list[ServerState]
     default_model: str | None
     problems: list[str]
@@ -76,13 +87,16 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     problems: list[str] = []
     folder = await to_thread.run_sync(_look_at, name_folder(settings), settings, problems)
     database = await _examine_database(settings, problems)
+    storage = await _examine_storage(settings, problems)
     servers, default_model = await _examine_servers(settings, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
         for name in settings.__struct_fields__
     }
     python = platform.python_version()
-    return Report(__version__, python, shown, folder, database, servers, default_model, problems)
+    return Report(
+        __version__, python, shown, folder, database, storage, servers, default_model, problems
+    )
 
 
 def tell(report: Report) -> str:
@@ -91,6 +105,11 @@ def tell(report: Report) -> str:
 
 
 def _look_at(folder: Path, settings: Settings, problems: list[str]) -> Folder:
+    try:
+        if not settings.secret_key:
+            check_secret(folder)
+    except OperatorError as error:
+        problems.append(say(error))
     try:
         exists = folder.is_dir()
         if folder.exists() and not exists:
@@ -129,6 +148,19 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         apps=len(apps),
         keys=sum(key.revoked_at is None for key in keys),
     )
+
+
+async def _examine_storage(settings: Settings, problems: list[str]) -> Storage:
+    place = _masked_url(settings.storage_url) or str(name_folder(settings) / FILES)
+    try:
+        blobs = await to_thread.run_sync(find_storage, settings)
+        if blobs is None:
+            return Storage(place, "not there yet")
+        await blobs.check()
+    except (OperatorError, KaiwaError) as error:
+        problems.append(say(error))
+        return Storage(place, "not usable")
+    return Storage(place, "usable")
 
 
 async def _examine_servers(
@@ -189,6 +221,7 @@ def _lines(report: Report) -> Iterator[str]:
     state = "" if report.data.exists else ", not there yet"
     yield f"\nData folder {report.data.path}{state}; {_size(report.data.free_bytes)} free"
     yield _database_line(report.database)
+    yield f"Files in {report.storage.place}: {report.storage.state}"
     yield "\nModel servers"
     for server in report.model_servers:
         yield f"  {server.name}: {server.problem or server.state}"

@@ -1,6 +1,7 @@
 """What `kaiwa doctor` finds, and that it leaves everything as it was."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ import pytest
 from tests.e2e.process import Done, call, make_key, run, serving
 from tests.e2e.test_cli import sentence_of
 from tests.support.apps import app_file
+from tests.support.object_server import Bucket, object_server
 
 SECRET = "sk-very-secret"
 
@@ -54,6 +56,7 @@ def test_nothing_is_made_where_nothing_is_yet(tmp_path: Path) -> None:
     done = run(tmp_path, "doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Database SQLite: not there yet" in done.stdout
+    assert f"Files in {Path('data', 'files')}: not there yet" in done.stdout
     assert done.stdout.endswith("Nothing needs mending.\n")
     assert [*tmp_path.iterdir()] == []
     found = report_of(call(tmp_path, "doctor", "--json"))
@@ -72,6 +75,8 @@ def test_a_running_installation_is_counted(tmp_path: Path) -> None:
     assert (database["apps"], database["keys"], database["journal"]) == (1, 1, "wal")
     assert database["up_to_date"]
     assert database["size_bytes"] > 0
+    assert found["storage"] == {"place": str(Path("data", "files")), "state": "usable"}
+    assert [*(tmp_path / "data" / "files").iterdir()] == []
 
 
 def test_postgresql_is_examined(tmp_path: Path, url: str) -> None:
@@ -105,7 +110,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
     assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
     assert told["secret_key"][0] == "***"
     assert told["storage_url"][0] == "s3://me:***@bucket"
-    assert len(found["problems"]) == 3  # the database, vllm, openai
+    assert len(found["problems"]) == 4  # the database, the storage, vllm, openai
     plain = call(tmp_path, "--data", "mine", "doctor", **variables)
     assert plain.returncode == 1
     assert SECRET not in done.stdout + plain.stdout + plain.stderr
@@ -154,3 +159,65 @@ def test_what_is_broken_is_told(tmp_path: Path) -> None:
     wrong = report_of(call(tmp_path, "doctor", "--json", KAIWA_DEFAULT_MODEL="nobody/x"))
     assert any("default_model" in problem for problem in wrong["problems"])
     assert "KAIWA_PORT" in sentence_of(call(tmp_path, "doctor", KAIWA_PORT="x"))
+
+
+def storage_problem(folder: Path, url: str, **variables: str) -> str:
+    """What `doctor` says of the storage at `url`, of which it tells nothing secret."""
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET} | variables
+    done = call(folder, "doctor", "--json", KAIWA_STORAGE_URL=url, **keys)
+    found = report_of(done)
+    assert found["storage"]["state"] == ("not usable" if found["problems"] else "usable")
+    assert SECRET not in done.stdout
+    return "".join(found["problems"])
+
+
+def test_the_storage_is_asked_whether_it_can_be_used(tmp_path: Path) -> None:
+    with object_server() as origin:
+        bucket = Bucket(origin)
+        assert storage_problem(tmp_path, bucket.url) == ""
+        assert bucket.count_objects() == 0
+        bucket.let_in("0")
+        try:
+            problem = storage_problem(tmp_path, bucket.url)
+        finally:
+            bucket.let_in("inf")
+        assert problem == "The file storage does not accept the server's credentials."
+        missing = bucket.url.replace(bucket.name, "no-such-bucket")
+        problem = storage_problem(tmp_path, missing)
+        assert problem == "The bucket of the file storage does not exist."
+    problem = storage_problem(tmp_path, bucket.url)
+    assert problem.startswith("The file storage cannot be reached.")
+    problem = storage_problem(tmp_path, f"file://{tmp_path}/nowhere")
+    assert problem == f"The folder of the file storage, {tmp_path}/nowhere, does not exist."
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_that_takes_no_files_is_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "files").write_text("")
+    [problem] = report_of(call(tmp_path, "doctor", "--json"))["problems"]
+    assert problem.startswith("The folder of the file storage, data/files, cannot be used: ")
+    if os.geteuid() != 0:
+        (data / "files").unlink()
+        (data / "files").mkdir(0o555)
+        [problem] = report_of(call(tmp_path, "doctor", "--json"))["problems"]
+        assert problem == "The folder of the file storage, data/files, cannot be written."
+
+
+def test_a_key_that_signs_links_is_its_owners_alone(tmp_path: Path) -> None:
+    key = tmp_path / "data" / "secret.key"
+    with serving(tmp_path):
+        assert report_of(call(tmp_path, "doctor", "--json"))["problems"] == []
+    key.chmod(0o640)
+    done = call(tmp_path, "doctor", "--json")
+    assert report_of(done)["problems"] == [
+        "The file data/secret.key is open to others; chmod 600 makes it its owner's."
+    ]
+    assert key.read_text() not in done.stdout
+    own = call(tmp_path, "doctor", "--json", KAIWA_SECRET_KEY=SECRET)
+    assert report_of(own)["problems"] == []
+    key.chmod(0o600)
+    key.write_text("short")
+    [problem] = report_of(call(tmp_path, "doctor", "--json"))["problems"]
+    assert "holds no secret" in problem

@@ -69,6 +69,21 @@ def find_secret(folder: Path) -> str:
     return found
 
 
+def check_secret(folder: Path) -> None:
+    """Look at the installation's own; none is made.
+
+    Raises `OperatorError` when others may read it, or nobody can.
+    """
+    path = folder / _FILE
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # there is none yet, or no folder that it could be in
+        return
+    if mode & 0o077:
+        raise OperatorError(f"The file {path} is open to others; chmod 600 makes it its owner's.")
+    find_secret(folder)
+
+
 def _make_secret(path: Path) -> None:
     part = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
     held = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

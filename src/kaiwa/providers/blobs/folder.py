@@ -26,7 +26,7 @@ class Folder(Objects):
     def __init__(self, root: Path) -> None:
         """Raises `OSError` when it is not."""
         self._root = root.resolve(strict=True)
-        super().__init__(LocalStore(self._root))
+        super().__init__(LocalStore(self._root, automatic_cleanup=True))
 
     async def tidy(self, before: datetime) -> int:
         return await to_thread.run_sync(_remove_unfinished, self._root, before.timestamp())

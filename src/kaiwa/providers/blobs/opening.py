@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         S3Config,
     )
 
+FILES: Final = "files"
+"""The folder, within the data folder, of a store that has no address."""
+
 _FORMS: Final = "file:///folder, s3://bucket, gs://bucket, az://container and memory:"
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("endpoint", "region", "virtual_hosted_style_request", "disable_bulk_delete"),
@@ -49,13 +52,13 @@ _LONGEST: Final = timedelta(days=1)
 
 
 def open_blobs(url: str, folder: Path, patience: float = 20.0) -> BlobStore:
-    """The store at the address; an empty one means the folder `files` inside `folder`.
+    """The store at the address; an empty one means the folder `FILES` inside `folder`.
 
     `patience`: seconds a store in the cloud may take for an answer, or for 5 MB of a file. Nothing
     is asked of it yet. Raises `OperatorError`.
     """
     if not url:
-        return _open_folder(folder / "files", make=True)
+        return _open_folder(folder / FILES, make=True)
     try:
         address = urlsplit(url)
         port = address.port
