@@ -140,6 +140,10 @@ class PromptTooLong(CompletionFailed):
 token, or switch to a llm with a larger token limit size."""
 
 
+class PicturesNotSupported(CompletionFailed):
+    """The model cannot look at pictures."""
+
+
 class Interrupted(CompletionFailed):
     """The answer was interrupted; what was said until then is kept."""
 

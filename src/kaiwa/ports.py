@@ -66,8 +66,8 @@ class ChatModel(Protocol):
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[DeltaStream]:
         """Ask; entering sends the request, leaving closes the connection at once.
 
-        Raises, on entering or while pouring: `ProviderNotInitialized`,
-        `ProviderQuotaExceeded`, `ModelNotSupported`, `PromptTooLong`, `CompletionFailed`.
+        Raises, on entering or while pouring: `ProviderNotInitialized`, `ProviderQuotaExceeded`,
+        `ModelNotSupported`, `PromptTooLong`, `PicturesNotSupported`, `CompletionFailed`.
         Retries only before the first delta.
         """
         ...

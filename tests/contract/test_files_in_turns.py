@@ -11,7 +11,7 @@ from pytest_socket import socket_allow_hosts
 from tests.contract.test_uploads import get, picture, stored, upload
 from tests.support.client import Client
 from tests.support.file_server import Site, say
-from tests.support.model_server import ModelServer, speak
+from tests.support.model_server import ModelServer, refuse, speak
 from tests.support.networked import networked_app, serving_models
 from tests.support.server import TestServer
 
@@ -206,3 +206,28 @@ async def test_a_model_that_cannot_see_says_so(stage: Stage) -> None:
     reply = await blind.ask(local(file))
     assert (reply.status, reply.body["code"]) == (400, "invalid_param")
     assert reply.body["message"] == "The model quoting cannot look at pictures."
+
+
+_BLIND = "this model does not support image input"
+
+
+async def test_a_model_that_turns_out_not_to_see_says_so(stage: Stage) -> None:
+    stage.models.play(refuse(400, _BLIND))
+    file = (await upload(stage.client, picture(), user=stage.client.user)).body["id"]
+    reply = await stage.ask(local(file))
+    assert (reply.status, reply.body["code"]) == (400, "completion_request_error")
+    assert reply.body["message"] == "The model m cannot look at pictures."
+    assert len(stage.models.requests) == 1
+
+
+async def test_earlier_pictures_do_not_lock_a_conversation(stage: Stage) -> None:
+    file = (await upload(stage.client, picture(), user=stage.client.user)).body["id"]
+    conversation = (await stage.ask(local(file))).body["conversation_id"]
+    stage.models.play(refuse(400, _BLIND), speak("Go on."))
+    reply = await stage.ask(conversation_id=conversation)
+    assert (reply.status, reply.body["answer"]) == (200, "Go on.")
+    told = stage.models.requests[-1].body["messages"]
+    assert [pictures(shown({"messages": told}, number)) for number in range(len(told))] == [
+        [] for _ in told
+    ]
+    assert len([message for message in told if message["role"] == "user"]) == 2

@@ -1,7 +1,8 @@
 """From an opened message to the model: history, prompt, the call, and what it cost.
 
-A prompt that the provider finds too long is asked once more with half the history; a model that no
-longer exists gives way to the app's current one. Both only before the first word.
+What a provider finds too long is asked once more with half the history; earlier pictures that it
+cannot look at are left out then; a model that no longer exists gives way to the app's current one.
+All of it only before the first word.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPictu
 from kaiwa.domain.request import build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
 from kaiwa.domain.usage import Round, Usage
-from kaiwa.errors import KaiwaError, ModelNotSupported, PromptTooLong
+from kaiwa.errors import KaiwaError, ModelNotSupported, PicturesNotSupported, PromptTooLong
 from kaiwa.ports import Emit, Kit, ModelChoice
 from kaiwa.store.db import Database
 from kaiwa.store.messages import read_history
@@ -125,6 +126,11 @@ class Asking:
             if self._answer.begun or not self._history:
                 raise
             self._history = self._history[(len(self._history) + 1) // 2 :]
+            await self._call(model)
+        except PicturesNotSupported:
+            if self._answer.begun or self._pictures:
+                raise
+            self._history = [replace(message, pictures=()) for message in self._history]
             await self._call(model)
 
     async def _read_history(self, model: ModelChoice) -> list[PromptMessage]:

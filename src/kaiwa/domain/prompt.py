@@ -48,3 +48,8 @@ class ModelRequest(Struct, frozen=True):
     """The end user's internal id, so that a provider can tell users apart."""
     completion: bool = False
     """For models of the completion kind: one message that holds the whole text."""
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there are pictures in it."""
+        return any(message.pictures for message in self.messages)

@@ -16,6 +16,7 @@ from kaiwa.errors import (
     CompletionFailed,
     KaiwaError,
     ModelNotSupported,
+    PicturesNotSupported,
     PromptTooLong,
     ProviderNotInitialized,
     ProviderQuotaExceeded,
@@ -41,11 +42,19 @@ _STATUS_OF: Final = {
 }
 
 
+class Asked(Struct, frozen=True):
+    """What of a request tells how its refusal is meant."""
+
+    model: str
+    pictured: bool
+    """Whether it carried pictures."""
+
+
 class Refusal(Struct, frozen=True):
     """An error as a server reported it."""
 
     provider: str
-    model: str
+    asked: Asked
     status: int
     """The HTTP status; for an error inside a stream the one that fits it, 0 when none does."""
     codes: frozenset[str]
@@ -77,24 +86,31 @@ class Refused(Exception):
 
 
 class _Rule(Struct, frozen=True):
-    """Fits by status, by code, or by words within an answer of status 4xx."""
+    """Fits by status, by code, or by words within an answer of status 4xx.
+
+    One of pictures fits only requests that carried some; its words may come with any status.
+    """
 
     make: Callable[[Refusal], KaiwaError]
     statuses: frozenset[int] = frozenset()
     codes: frozenset[str] = frozenset()
     words: re.Pattern[str] | None = None
+    of_pictures: bool = False
 
     def fits(self, refusal: Refusal) -> bool:
+        if self.of_pictures and not refusal.asked.pictured:
+            return False
         if refusal.status in self.statuses or refusal.codes & self.codes:
             return True
-        spoken = self.words is not None and refusal.status < 500
-        return spoken and self.words is not None and bool(self.words.search(refusal.sentence))
+        if self.words is None or (refusal.status >= 500 and not self.of_pictures):
+            return False
+        return bool(self.words.search(refusal.sentence))
 
 
 def _unauthorized(refusal: Refusal) -> KaiwaError:
     if refusal.keyed:
         return CompletionFailed("Incorrect API key provided")
-    return ProviderNotInitialized(f"Model {refusal.model} credentials is not initialized.")
+    return ProviderNotInitialized(f"Model {refusal.asked.model} credentials is not initialized.")
 
 
 def _failed(refusal: Refusal) -> KaiwaError:
@@ -107,7 +123,25 @@ def _failed(refusal: Refusal) -> KaiwaError:
     return CompletionFailed(f"[{refusal.provider}] {kind}, {refusal.sentence}")
 
 
+# What a model is said not to take; formats, sizes and addresses of pictures are other matters.
+_SIGHT: Final = (
+    r"(?:vision|multi-?modal|images?|image[ _](?:url|inputs?|content)(?: modality)?)"
+    r"(?![\w/]| (?:format|type|url|link|size|file))"
+)
 _RULES: Final = (
+    _Rule(
+        lambda refusal: PicturesNotSupported(
+            f"The model {refusal.asked.model} cannot look at pictures."
+        ),
+        words=re.compile(
+            rf"\b(?:no|not|\w+n['’]t) (?:\w+ ){{0,3}}support (?:\w+ ){{0,2}}{_SIGHT}"
+            rf"|{_SIGHT} (?:is |are )?(?:not (?:supported|enabled)|only supported by)"
+            r"|not a multi-?modal model|at most 0 image|data required for image input"
+            r"|unknown variant .?image|content\W{1,5}(?:value )?must be a string",
+            re.IGNORECASE,
+        ),
+        of_pictures=True,
+    ),
     _Rule(
         lambda _: ProviderQuotaExceeded(),
         statuses=frozenset({402}),
@@ -176,14 +210,14 @@ class Interpreter(Struct, frozen=True):
     secrets: tuple[str, ...]
     keyed: bool
 
-    def read(self, model: str, status: int, body: bytes, retry_after: str = "") -> Refusal:
+    def read(self, asked: Asked, status: int, body: bytes, retry_after: str = "") -> Refusal:
         """The refusal in `body`; `status` is 0 for an error inside a stream."""
         message, codes = _read_body(body)
         if not status:
             status = next(iter(_statuses(codes)), 0)
         return Refusal(
             provider=self.provider,
-            model=model,
+            asked=asked,
             status=status,
             codes=frozenset(codes),
             sentence=redact(message, self.secrets) or f"the server answered with HTTP {status}",

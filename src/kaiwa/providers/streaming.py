@@ -23,7 +23,7 @@ from kaiwa.domain.sse import SseEvent, SseFault, SseParser
 from kaiwa.errors import KaiwaError
 from kaiwa.ports import DeltaStream, Rest, Sight, Take
 from kaiwa.providers.http import Answer, Operator, OutboundError
-from kaiwa.providers.refusals import Interpreter, Refusal, Refused
+from kaiwa.providers.refusals import Asked, Interpreter, Refusal, Refused
 
 _ATTEMPTS: Final = 3
 _LONGEST_WAIT: Final = 20.0
@@ -165,23 +165,24 @@ class ModelServer:
         return await retrying(ask)
 
     async def _ask_once(self, request: ModelRequest) -> "_AnswerStream":
+        asked = Asked(request.model, request.pictured)
         call = self._vendor.write(request)
         try:
-            return await self._send(call, request.model)
+            return await self._send(call, asked)
         except Refused as refused:
             if not self._vendor.learn(call, refused.refusal):
                 raise
-        return await self._send(self._vendor.write(request), request.model)
+        return await self._send(self._vendor.write(request), asked)
 
-    async def _send(self, call: Call, model: str) -> "_AnswerStream":
+    async def _send(self, call: Call, asked: Asked) -> "_AnswerStream":
         answer = await self._http.post(call.url, call.headers, call.body)
         try:
             if not 200 <= answer.status < 300:
                 body = await answer.read(_ERROR_BODY)
                 read = self._interpreter.read
-                raise Refused(read(model, answer.status, body, answer.retry_after))
+                raise Refused(read(asked, answer.status, body, answer.retry_after))
             reading = self._vendor.start_reading()
-            stream = _AnswerStream(answer, reading, self._interpreter, model)
+            stream = _AnswerStream(answer, reading, self._interpreter, asked)
             await stream.hear_first()
         except BaseException:
             answer.close()
@@ -198,12 +199,12 @@ class _AnswerStream:
     """A `DeltaStream` over one HTTP answer."""
 
     def __init__(
-        self, answer: Answer, reading: Reading, interpreter: Interpreter, model: str
+        self, answer: Answer, reading: Reading, interpreter: Interpreter, asked: Asked
     ) -> None:
         self._answer = answer
         self._reading = reading
         self._interpreter = interpreter
-        self._model = model
+        self._asked = asked
         self._parser = SseParser()
         self._first: list[Delta] = []
         self._over = False
@@ -313,7 +314,7 @@ class _AnswerStream:
     def _understand(self, error: Exception) -> Exception:
         match error:
             case ErrorEvent():
-                return Refused(self._interpreter.read(self._model, 0, error.body))
+                return Refused(self._interpreter.read(self._asked, 0, error.body))
             case UnicodeDecodeError():
                 sentence = "the server sent an answer that cannot be read"
                 return _Nonsense(f"{sentence}: the stream is not valid UTF-8")

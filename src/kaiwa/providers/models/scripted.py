@@ -23,7 +23,7 @@ from kaiwa.errors import CompletionFailed, KaiwaError, OperatorError
 from kaiwa.ports import ChatModel, DeltaStream, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
-from kaiwa.providers.refusals import Refusal
+from kaiwa.providers.refusals import Asked, Refusal
 from kaiwa.providers.speaking import Spoken, question_of, split_tokens, system_of
 
 _KIND: Final = "scripted"
@@ -247,7 +247,7 @@ def _fail(failure: Failure, provider: str, model: str) -> KaiwaError:
     }
     return Refusal(
         provider=provider,
-        model=model,
+        asked=Asked(model, pictured=False),
         status=statuses.get(failure.kind, 500),
         codes=frozenset(),
         sentence=failure.message,
