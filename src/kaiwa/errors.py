@@ -165,6 +165,11 @@ class FileTooLarge(KaiwaError):
 
     code, status = "file_too_large", 413
 
+    @classmethod
+    def over(cls, limit: int, size: int) -> "FileTooLarge":
+        """For `size` bytes, or more, where `limit` are allowed."""
+        return cls(f"File size exceeded. {size} > {limit}")
+
 
 class UnsupportedFileType(KaiwaError):
     """File type not allowed."""

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from aiohttp import ClientSession, FormData
+from msgspec import structs
 from PIL import Image
 
 from kaiwa.store.files import find_file
@@ -118,6 +119,19 @@ async def test_a_signed_link_shows_the_file_and_nothing_else(client: Client) -> 
         assert b"File not found or signature is invalid" in body
     status, body, _ = await get(link.partition("?")[0])
     assert (status, msgspec.json.decode(body)) == (400, {"content": "Invalid request."})
+
+
+async def test_a_preview_of_pictures_shows_nothing_else(server: TestServer, client: Client) -> None:
+    text = (await upload(client, b"text", "a.txt", "text/plain")).body
+    kept = await find_file(server.house.context.db, UUID(text["id"]))
+    assert kept
+    # Signed as for a picture, which it is not.
+    now = server.house.clock().timestamp()
+    link = server.house.links.make(server.url, structs.replace(kept, type="image"), now)
+    assert "/image-preview?" in link
+    status, body, _ = await get(link)
+    assert status == 404
+    assert b"File not found or signature is invalid" in body
 
 
 async def test_a_part_of_a_file_can_be_asked_for(client: Client) -> None:
@@ -232,6 +246,45 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing(
     await reader.read()
     writer.close()
     assert await stored(server) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        ("filename*=UTF-8''%E5%A4%AA%E9%98%B3.png", "太阳.png"),
+        ("filename*=utf-8'de'S%C3%BC%C3%9F%20%25.png", "Süß %.png"),
+        # As .NET and others send it: the plain one is for whoever does not know the other.
+        ("filename=\"=?utf-8?B?5aSq?=.txt\"; filename*=utf-8''%E5%A4%AA.png", "太.png"),
+        ("filename*=UTF-8''..%2F..%2Fetc%2Fa.png", "a.png"),
+        ("filename=\"b.png\"; filename*=klingon''x", "b.png"),
+    ],
+)
+async def test_a_name_may_be_written_as_rfc_5987_has_it(
+    client: Client, names: str, kept: str
+) -> None:
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; {names}\r\n\r\n'
+    reply = await client.call(
+        "POST",
+        "/files/upload",
+        data=head.encode() + picture() + b"\r\n--b--\r\n",
+        headers=client.headers | {"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    assert (reply.status, reply.body["name"]) == (201, kept)
+
+
+async def test_what_says_that_it_is_too_large_is_refused_unread(client: Client) -> None:
+    address = urlsplit(client.base)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = (
+        f"POST /v1/files/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client.key}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 105857601\r\n\r\n"
+    )
+    writer.write(head.encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"file_too_large"' in answer
+    assert b"File size exceeded. 105857601 > 104857600" in answer
 
 
 async def test_fields_may_come_after_the_file_and_the_first_of_two_files_counts(

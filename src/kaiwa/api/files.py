@@ -101,7 +101,7 @@ async def _follow(request: ApiRequest, use: Use, name: str) -> ASGIApp:
     if not _holds(request, use, name):
         raise NotFound(_NO_SUCH)
     file = await find_file(site_of(request).db, path_uuid(name))
-    if file is None:
+    if file is None or (use == "image-preview" and file.type != "image"):
         raise NotFound(_NO_SUCH)
     return await serve_file(request, file, attachment=_as_attachment(request))
 

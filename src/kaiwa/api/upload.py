@@ -17,7 +17,15 @@ from kaiwa.api.auth import authorise
 from kaiwa.api.body import user_or_default
 from kaiwa.api.site import ApiRequest, linking, site_of
 from kaiwa.domain.app import Caller
-from kaiwa.errors import BadRequest, BodyTooLarge, NoFileUploaded, TooManyFiles, UnsupportedFileType
+from kaiwa.domain.disposition import read_names
+from kaiwa.errors import (
+    BadRequest,
+    BodyTooLarge,
+    FileTooLarge,
+    NoFileUploaded,
+    TooManyFiles,
+    UnsupportedFileType,
+)
 from kaiwa.files.keeping import Allow, Coming
 from kaiwa.files.kinds import Kind
 
@@ -31,9 +39,10 @@ async def post_upload(request: ApiRequest) -> Response[wire.UploadedFile]:
     """Keep a file for questions to come; it is this end user's alone."""
     site = site_of(request)
     caller = await authorise(request, site.db)
-    form = _Form(request, site.keeper.limits.largest + _BESIDE)
+    form = _Form(request, site.keeper.limits.largest)
     segment = await form.find_file()
-    coming = Coming(segment.filename or "", segment.content_type or "", form.read_file())
+    name = _name_of(segment) or ""
+    coming = Coming(name, segment.content_type or "", form.read_file())
     stored = await site.keeper.keep(caller.app, form.user, coming, allowing(caller))
     return Response(wire.uploaded_file(stored, linking(request)(stored)), status_code=201)
 
@@ -58,15 +67,27 @@ def _read_type(header: str) -> tuple[str, str]:
     return kind, options.get("boundary", "")
 
 
+def _name_of(segment: MultipartSegment) -> str | None:
+    """None when it is no file."""
+    extended, _ = read_names(dict(segment.headerlist).get("Content-Disposition", ""))
+    return extended or segment.filename
+
+
 class _Form:
     """The parts of one form. Raises `BadRequest` for what is none, or ends in the middle."""
 
-    def __init__(self, request: ApiRequest, most: int) -> None:
-        """`most`: bytes of all of it. Raises `NoFileUploaded` for another kind of body."""
-        self._most = most
+    def __init__(self, request: ApiRequest, largest: int) -> None:
+        """`largest`: bytes that its file may have, of whatever kind it is.
+
+        Raises `NoFileUploaded` for another kind of body, and `FileTooLarge` where its length is.
+        """
+        self._most = largest + _BESIDE
         kind, boundary = _read_type(request.headers.get("content-type", ""))
         if kind != "multipart/form-data" or not boundary:
             raise NoFileUploaded
+        length = int(request.headers.get("content-length", 0))  # the web server has checked it
+        if length > self._most:
+            raise FileTooLarge.over(largest, length)
         try:
             self._parser = PushMultipartParser(boundary, max_segment_count=_PARTS)
         except MultipartError as error:
@@ -82,7 +103,7 @@ class _Form:
         """The first part named `file`; fields before it are noted. Raises `NoFileUploaded`."""
         async for event in self._events:
             if isinstance(event, MultipartSegment):
-                if event.name == "file" and event.filename is not None:
+                if event.name == "file" and _name_of(event) is not None:
                     return event
                 await self._note(event)
         raise NoFileUploaded
@@ -99,7 +120,7 @@ class _Form:
                 await self._note(event)
 
     async def _note(self, segment: MultipartSegment) -> None:
-        if segment.filename is not None:
+        if _name_of(segment) is not None:
             if segment.name != "file":  # of two named so, the first one counts
                 raise TooManyFiles
             async for event in self._events:

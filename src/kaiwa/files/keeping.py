@@ -166,4 +166,4 @@ class _Pieces:
 
 def _check(size: int, limit: int) -> None:
     if size > limit:
-        raise FileTooLarge(f"File size exceeded. {size} > {limit}")
+        raise FileTooLarge.over(limit, size)
