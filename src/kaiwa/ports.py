@@ -169,7 +169,10 @@ class Fetched(Protocol):
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, once. Raises `FetchRefused` when it is too long, slow or broken."""
+        """The body as it comes, once.
+
+        Raises `FetchRefused` when it is slow or broken, and `FileTooLarge`.
+        """
         ...
 
 
@@ -180,6 +183,7 @@ class Fetcher(Protocol):
         """Ask for the file there, of at most `limit` bytes; leaving closes the connection.
 
         Raises `FetchRefused`, with a sentence that can be shown to whoever named the address, when
-        it is not public or not valid, cannot be reached, or is known to have too many bytes.
+        it is not public or not valid, or cannot be reached, and `FileTooLarge` when its server says
+        that it has more bytes.
         """
         ...

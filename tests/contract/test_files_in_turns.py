@@ -10,7 +10,7 @@ from pytest_socket import socket_allow_hosts
 
 from tests.contract.test_uploads import get, picture, stored, upload
 from tests.support.client import Client
-from tests.support.file_server import Site, say
+from tests.support.file_server import Site, chunks, say
 from tests.support.model_server import ModelServer, refuse, speak
 from tests.support.networked import networked_app, serving_models
 from tests.support.server import TestServer
@@ -187,6 +187,26 @@ async def test_a_remote_file_that_is_no_picture_leaves_nothing(stage: Stage) -> 
             reply = await stage.ask(remote(site.url(path)))
             assert reply.status in (400, 415), reply.body
     assert await stored(stage.server) == []
+
+
+async def test_a_remote_file_that_is_too_large_is_one_error_however_it_shows(
+    tmp_path: Path, engine: str
+) -> None:
+    others = dict.fromkeys(("document_limit", "audio_limit", "video_limit"), 2000)
+    networks = ("127.0.0.2/32",)
+    serving = serving_models(tmp_path, fetch_networks=networks, image_limit=1000, **others)
+    async with serving as (server, models), Site("127.0.0.2") as site:
+        client = await server.client(networked_app(file_upload=_RULES))
+        asking = Stage(server, models, client)
+        for size in (1001, 3000):  # of which only the second is too large whatever it is
+            body = picture().ljust(size, b"\0")
+            site.pages["/told"] = say(body)
+            site.pages["/untold"] = chunks(body)
+            for path in ("/told", "/untold"):
+                reply = await asking.ask(remote(site.url(path)))
+                assert (reply.status, reply.body["code"]) == (413, "file_too_large")
+                assert reply.body["message"].startswith(f"File size exceeded. {size} > ")
+        assert await stored(server) == []
 
 
 async def test_an_app_that_takes_no_files_passes_them_over(stage: Stage) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from kaiwa.errors import FetchRefused
+from kaiwa.errors import FetchRefused, FileTooLarge
 from kaiwa.ports import Fetched
 from kaiwa.providers.addresses import (
     Address,
@@ -167,7 +167,7 @@ class _Arriving:
         while piece := await self._receive():
             size += len(piece)
             if size > self._limit:
-                raise FetchRefused(_tell(_too_large(self._limit)))
+                raise FileTooLarge.over(self._limit, size)
             yield piece
 
     async def _receive(self) -> bytes:
@@ -181,8 +181,8 @@ def _check_head(response: aiohttp.ClientResponse, limit: int) -> None:
         raise OutboundError(f"the server answered with HTTP {response.status}")
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise OutboundError("the server sent it packed, which it was not asked for")
-    if (response.content_length or 0) > limit:
-        raise OutboundError(_too_large(limit))
+    if (length := response.content_length or 0) > limit:
+        raise FileTooLarge.over(limit, length)
 
 
 @contextmanager
@@ -196,10 +196,6 @@ def _refusing(total_timeout: float) -> Generator[None]:
         raise FetchRefused(_tell(f"it did not arrive in {total_timeout:g} seconds")) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise FetchRefused(_tell(explain(error))) from error
-
-
-def _too_large(limit: int) -> str:
-    return f"it is larger than {limit} bytes"
 
 
 def _tell(reason: object) -> str:
