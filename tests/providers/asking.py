@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.file import StoredFile
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
 from kaiwa.ports import ChatModel, DeltaStream
 from kaiwa.providers.http import Operator
 from kaiwa.providers.registry import create_model
@@ -57,6 +60,16 @@ class Heard:
 def question(text: str = "What is new?", **params: object) -> ModelRequest:
     messages = (PromptMessage("system", "You help."), PromptMessage("user", text))
     return ModelRequest("model-1", messages, params)
+
+
+def pictured(data: bytes = b"png") -> ModelRequest:
+    """A question with a picture of these bytes."""
+    no_id = UUID(int=0)
+    file = StoredFile(
+        no_id, no_id, "a.png", len(data), "png", "image/png", "image", "a/b.png", datetime.now(UTC)
+    )
+    shown = PromptPicture(file, "high", data, "image/png")
+    return ModelRequest("model-1", (PromptMessage("user", "What is this?", (shown,)),), {})
 
 
 async def hear(model: ChatModel, request: ModelRequest | None = None) -> Heard:

@@ -1,6 +1,8 @@
 """What OpenAI's wire alone knows: parameters, its dialects, its error codes."""
 
 import json
+import threading
+from base64 import b64encode
 from typing import Any
 
 import msgspec
@@ -16,9 +18,13 @@ from kaiwa.errors import (
     PromptTooLong,
     ProviderQuotaExceeded,
 )
+from kaiwa.ports import Sight
+from kaiwa.providers import streaming
 from kaiwa.providers.http import Operator
+from kaiwa.providers.models.openai import OpenAIOptions, OpenAIWire
+from kaiwa.providers.options import make_interpreter
 from kaiwa.providers.registry import create_model
-from tests.providers.asking import CANARY, hear, network_model, question
+from tests.providers.asking import CANARY, hear, network_model, pictured, question
 from tests.support.model_server import Behaviour, ModelServer, fail_within, raw, refuse, speak
 
 pytestmark = pytest.mark.anyio
@@ -245,3 +251,29 @@ async def test_wrong_options_are_one_sentence(
     assert sentence in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Watched(OpenAIWire):
+    """Notes in which thread it writes."""
+
+    threads: list[int]
+
+    def write(self, request: ModelRequest) -> streaming.Call:
+        self.threads.append(threading.get_ident())
+        return super().write(request)
+
+
+async def test_large_pictures_are_written_beside_the_loop(
+    server: ModelServer, http: Operator
+) -> None:
+    options = OpenAIOptions()
+    wire = Watched(options, server.openai_url)
+    wire.threads = []
+    interpreter = make_interpreter("openai", options)
+    model = streaming.ModelServer(wire, http, interpreter, 0.001, Sight())
+    for size in (1_000, 1_000_000):
+        await hear(model, pictured(bytes(size)))
+        url = server.requests[-1].body["messages"][0]["content"][1]["image_url"]["url"]
+        assert url == f"data:image/png;base64,{b64encode(bytes(size)).decode()}"
+    small, large = wire.threads
+    assert small == threading.get_ident() != large

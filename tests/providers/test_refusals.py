@@ -1,31 +1,13 @@
 """Refusals of pictures: told apart in every server's words, and from all other trouble."""
 
-from datetime import UTC, datetime
-from uuid import UUID
-
-import msgspec
 import pytest
 
-from kaiwa.domain.file import StoredFile
-from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
 from kaiwa.errors import CompletionFailed, KaiwaError, ModelNotSupported, PicturesNotSupported
 from kaiwa.providers.http import Operator
-from tests.providers.asking import NETWORK_KINDS, hear, network_model, question
+from tests.providers.asking import NETWORK_KINDS, hear, network_model, pictured
 from tests.support.model_server import ModelServer, fail_within, refuse
 
 pytestmark = pytest.mark.anyio
-
-NO_ID = UUID(int=0)
-FILE = StoredFile(
-    NO_ID, NO_ID, "a.png", 3, "png", "image/png", "image", "a/b.png", datetime.now(UTC)
-)
-
-
-def pictured() -> ModelRequest:
-    shown = PromptPicture(FILE, "high", b"png", "image/png")
-    messages = (PromptMessage("user", "What is this?", (shown,)),)
-    return msgspec.structs.replace(question(), messages=messages)
-
 
 CANNOT: dict[str, tuple[int, str]] = {
     "OpenAI, Azure": (

@@ -53,3 +53,8 @@ class ModelRequest(Struct, frozen=True):
     def pictured(self) -> bool:
         """Whether there are pictures in it."""
         return any(message.pictures for message in self.messages)
+
+    @property
+    def picture_bytes(self) -> int:
+        """How many bytes its pictures have together; links have none."""
+        return sum(len(shown.data) for message in self.messages for shown in message.pictures)

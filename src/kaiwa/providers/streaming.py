@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 import msgspec
+from anyio import to_thread
 from msgspec import Struct
 from tenacity import (
     AsyncRetrying,
@@ -29,6 +30,7 @@ _ATTEMPTS: Final = 3
 _LONGEST_WAIT: Final = 20.0
 _ERROR_BODY: Final = 1 << 16
 _WHOLE_BODY: Final = 16 << 20
+_SMALL_PICTURES: Final = 1 << 18
 _DRAIN: Final = 0.05
 _LOST: Final = "the server closed the connection in the middle of the answer"
 _ENDED: Final = "the server ended in the middle of the answer"
@@ -166,13 +168,19 @@ class ModelServer:
 
     async def _ask_once(self, request: ModelRequest) -> "_AnswerStream":
         asked = Asked(request.model, request.pictured)
-        call = self._vendor.write(request)
+        call = await self._write(request, asked)
         try:
             return await self._send(call, asked)
         except Refused as refused:
             if not self._vendor.learn(call, refused.refusal):
                 raise
-        return await self._send(self._vendor.write(request), asked)
+        return await self._send(await self._write(request, asked), asked)
+
+    async def _write(self, request: ModelRequest, asked: Asked) -> Call:
+        """Large pictures in a thread: in base64 and JSON each megabyte takes some milliseconds."""
+        if not asked.pictured or request.picture_bytes <= _SMALL_PICTURES:
+            return self._vendor.write(request)
+        return await to_thread.run_sync(self._vendor.write, request)
 
     async def _send(self, call: Call, asked: Asked) -> "_AnswerStream":
         answer = await self._http.post(call.url, call.headers, call.body)
