@@ -1,15 +1,21 @@
 """Backup, restore and migrate as an operator runs them, also beside a running server."""
 
+import gzip
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import anyio
 import pytest
+from aiohttp import ClientSession, FormData
 
 from kaiwa.store.tables import SCHEMA
+from tests.contract.test_uploads import get, picture
 from tests.e2e.process import call, make_key, run, serving
 from tests.e2e.test_cli import sentence_of
-from tests.support.apps import app_file
+from tests.support.apps import app_file, says
+from tests.support.client import Client
 
 FILE = "kept.tar.gz"
 
@@ -47,6 +53,52 @@ def test_a_restore_is_seen_by_the_server_at_once(tmp_path: Path) -> None:
         assert server.answers() == 200
         assert server.stop() == 0
         assert "Traceback" not in server.stderr()
+
+
+async def ask_with_a_picture(url: str, key: str) -> None:
+    async with ClientSession() as session:
+        client = Client(session, f"{url}/v1", key, "ann")
+        form = FormData({"user": "ann"})
+        form.add_field("file", picture(), filename="a.png", content_type="image/png")
+        file = (await client.call("POST", "/files/upload", data=form)).body["id"]
+        given = {"type": "image", "transfer_method": "local_file", "upload_file_id": file}
+        assert (await client.ask("What?", files=[given])).status == 200
+
+
+async def picture_link(url: str, key: str) -> str:
+    """Of the one picture that was asked about."""
+    async with ClientSession() as session:
+        client = Client(session, f"{url}/v1", key, "ann")
+        [conversation] = (await client.get("/conversations")).body["data"]
+        [message] = await client.messages(conversation["id"])
+        return message["message_files"][0]["url"]
+
+
+def test_the_key_of_links_stays_behind_and_a_restored_installation_has_its_own(
+    tmp_path: Path,
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    key = make_key(tmp_path, app_file(says("A square."), file_upload={"enabled": True}))
+    with serving(tmp_path) as server:
+        anyio.run(ask_with_a_picture, server.url, key)
+        old_link = anyio.run(picture_link, server.url, key)
+        assert anyio.run(get, old_link)[:2] == (200, picture())
+        assert call(tmp_path, "backup", FILE).returncode == 0
+    secret = (tmp_path / "data" / "secret.key").read_bytes()
+    archive = gzip.decompress((tmp_path / FILE).read_bytes())
+    assert picture() in archive
+    assert secret not in archive
+    assert key.encode() not in archive
+    assert call(new, "restore", str(tmp_path / FILE)).returncode == 0
+    with serving(new) as server:
+        link = anyio.run(picture_link, server.url, key)
+        assert anyio.run(get, link)[:2] == (200, picture())
+        address = urlsplit(old_link)
+        assert anyio.run(get, f"{server.url}{address.path}?{address.query}")[0] == 404
+    own = new / "data" / "secret.key"
+    assert own.read_bytes() != secret
+    assert own.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_is_kept_unless_force_is_said(kept: Path) -> None:
