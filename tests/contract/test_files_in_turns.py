@@ -136,6 +136,24 @@ async def test_a_document_is_told_as_text_and_kept_out_of_the_question(stage: St
     assert page.body["data"][0]["query"] == "What is this?"
 
 
+async def test_an_earlier_document_is_told_again_while_there_is_room(stage: Stage) -> None:
+    client, user = stage.client, stage.client.user
+    small = (await upload(client, b"The sun is yellow.", "sun.txt", "text/plain", user=user)).body
+    large = "wide " * 40_000  # more than is left to the history of a model we do not know
+    wide = (await upload(client, large.encode(), "wide.txt", "text/plain", user=user)).body
+    both = [local(file["id"], "document") for file in (small, wide)]
+    conversation = (await stage.ask(*both)).body["conversation_id"]
+    assert (await stage.ask(conversation_id=conversation)).status == 200
+    users = [m for m in stage.models.requests[-1].body["messages"] if m["role"] == "user"]
+    earlier, question = [text_of(shown({"messages": users}, number)) for number in (0, 1)]
+    assert earlier.startswith('<document name="sun.txt">\nThe sun is yellow.\n</document>\n\n')
+    assert earlier.endswith("\n\nWhat is this?")
+    assert "wide" not in earlier
+    assert question == "What is this?"
+    page = await client.get("/messages", conversation_id=conversation)
+    assert [message["query"] for message in page.body["data"]] == ["What is this?"] * 2
+
+
 async def test_a_remote_picture_is_fetched_once_and_kept(stage: Stage) -> None:
     async with Site("127.0.0.2") as site:
         site.pages["/a.png"] = say(picture(), "Content-Type: image/png")

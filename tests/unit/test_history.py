@@ -1,16 +1,20 @@
 """How much history fits."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaiwa.domain.file import StoredFile
 from kaiwa.domain.history import (
     check_fits,
     history_budget,
     lower_max_tokens,
     max_tokens_of,
+    tell_documents,
     trim,
 )
 from kaiwa.domain.message import Exchange
@@ -82,6 +86,57 @@ def test_an_answer_may_stay_without_its_question():
 
 def test_the_newest_message_stays_without_any_budget():
     assert trim([Exchange("q", "answer")], 0) == [PromptMessage("assistant", "answer")]
+
+
+def _document(number: int) -> StoredFile:
+    return StoredFile(
+        id=UUID(int=number),
+        user_id=UUID(int=0),
+        name="a.txt",
+        size=1,
+        extension="txt",
+        mime_type="text/plain",
+        type="document",
+        key="a",
+        created_at=datetime.now(UTC),
+    )
+
+
+def _told(history: list[Exchange], texts: dict[int, str], budget: int) -> list[str]:
+    """Each message's text; `texts` by the number of the document."""
+    chosen = trim(reversed(history), budget, "high")
+    found = tell_documents(chosen, {UUID(int=n): text for n, text in texts.items()}, budget)
+    assert not any(message.documents for message in found)
+    return [message.text for message in found]
+
+
+def test_earlier_documents_stand_before_their_questions_and_take_the_room_of_older_messages():
+    history = [
+        Exchange("o" * 40, "p" * 40),
+        Exchange("q" * 4, "a" * 4, (_document(1), _document(2))),
+        Exchange("r" * 4, "b" * 4),
+    ]
+    texts = {1: "x" * 40, 2: "y" * 40}
+    rest = ["aaaa", "rrrr", "bbbb"]
+    everything = [f"{'x' * 40}\n\n{'y' * 40}\n\nqqqq", *rest]
+    assert _told(history, texts, 44) == ["o" * 40, "p" * 40, *everything]
+    assert _told(history, texts, 43) == ["p" * 40, *everything]
+    assert _told(history, texts, 33) == everything
+    assert _told(history, texts, 23) == [f"{'x' * 40}\n\nqqqq", *rest]
+    assert _told(history, {2: texts[2]}, 24) == ["p" * 40, f"{'y' * 40}\n\nqqqq", *rest]
+    assert _told(history, texts, 13) == ["qqqq", *rest]
+    assert _told(history, {}, 24) == ["o" * 40, "p" * 40, "qqqq", *rest]
+    assert _told(history, texts, 0) == ["bbbb"]
+
+
+def test_documents_are_not_told_again_where_the_app_takes_no_files():
+    assert trim([Exchange("q", "a", (_document(1),))], 100) == _all([Exchange("q", "a")])
+
+
+def test_of_many_earlier_documents_the_newest_are_read():
+    history = [Exchange("q", "a", (_document(number),)) for number in range(12)]
+    chosen = trim(reversed(history), 1000, "high")
+    assert [file.id.int for message in chosen for file in message.documents] == [*range(4, 12)]
 
 
 def test_a_prompt_that_leaves_no_room_is_refused():

@@ -117,8 +117,8 @@ class Asking:
         history = await self._read_history(model) if history is None else history
         if self._pictures:
             self._pictures = await load_pictures(self._pictures, model, self._room)
-        if any(message.pictures for message in history):
-            history = await load_history(history, model, self._room)
+        if any(message.pictures or message.documents for message in history):
+            history = await load_history(history, model, self._find_room(model), self._room)
         self._history = history
         try:
             await self._call(model)

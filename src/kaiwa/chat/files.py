@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
+from uuid import UUID
 
 from anyio import to_thread
 from msgspec import Struct
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from kaiwa.domain.app import FILE_KINDS, App, FormField
 from kaiwa.domain.file import FileRules, FileType, GivenFile, MessageFile, StoredFile
 from kaiwa.domain.file_objects import read_file
+from kaiwa.domain.history import tell_documents
 from kaiwa.domain.message import Inputs
 from kaiwa.domain.prompt import Detail, PromptMessage, PromptPicture
 from kaiwa.errors import InvalidParam, KaiwaError, NotFound, UnsupportedFileType
@@ -140,10 +142,14 @@ async def load_pictures(
 
 
 async def load_history(
-    history: Sequence[PromptMessage], model: ModelChoice, room: FileRoom
+    history: Sequence[PromptMessage], model: ModelChoice, budget: int, room: FileRoom
 ) -> list[PromptMessage]:
-    """Earlier messages with their pictures; those that are gone or cannot be seen are left out."""
+    """Earlier messages with their pictures and documents, as many as fit the budget in tokens.
+
+    Files that are gone, or cannot be seen, are left out.
+    """
     loaded: list[PromptMessage] = []
+    texts: dict[UUID, str] = {}
     for message in history:
         pictures: list[PromptPicture] = []
         for picture in message.pictures if model.server.sight.able is not False else ():
@@ -151,9 +157,13 @@ async def load_history(
                 pictures.append(await _load(picture, model, room))
             except KaiwaError as error:
                 logger.warning("the picture %s is left out: %s", picture.file.id, error.message)
-        same = len(pictures) == len(message.pictures) == 0
-        loaded.append(message if same else replace(message, pictures=tuple(pictures)))
-    return loaded
+        for file in message.documents:
+            try:
+                texts[file.id] = await _read(file, room)
+            except KaiwaError as error:
+                logger.warning("the document %s is left out: %s", file.id, error.message)
+        loaded.append(replace(message, pictures=tuple(pictures)))
+    return tell_documents(loaded, texts, budget)
 
 
 async def _load(picture: PromptPicture, model: ModelChoice, room: FileRoom) -> PromptPicture:

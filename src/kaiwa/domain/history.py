@@ -1,18 +1,22 @@
 """How much of a conversation a model is told again, and whether a prompt fits at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
+from kaiwa.domain.file import StoredFile
 from kaiwa.domain.message import Exchange
 from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture
-from kaiwa.domain.request import prompt_tokens
+from kaiwa.domain.request import message_tokens, prompt_tokens
 from kaiwa.domain.text import count_tokens
 from kaiwa.errors import PromptTooLong
 
 UNKNOWN_CONTEXT_SIZE = 32_768
 _LEAST_MAX_TOKENS = 16
 _EARLIER_PICTURES = 8
+_EARLIER_DOCUMENTS = 8
 
 
 def max_tokens_of(params: Mapping[str, object]) -> int:
@@ -33,10 +37,12 @@ def trim(
 
     Single messages go, so an answer may stay without its question; the newest always stays. No
     more is taken from `newest_first` than it needs. With `detail` the pictures of earlier questions
-    come along, as long as there is room for them and they are not too many.
+    come along, as long as there is room for them and they are not too many, and a few documents,
+    for which `tell_documents` finds room when it is known what they say.
     """
     kept: list[PromptMessage] = []
     left = _EARLIER_PICTURES if detail else 0
+    unread = _EARLIER_DOCUMENTS
     for exchange in newest_first:
         for message in (
             PromptMessage("assistant", exchange.answer),
@@ -46,18 +52,48 @@ def trim(
             if budget < 0 and kept:
                 return kept[::-1]
             kept.append(message)
-        if left and exchange.files and detail:
+        if exchange.files and detail:
             pictures = _pictures(exchange, detail)[:left]
             cost = sum(picture.tokens for picture in pictures)
-            if cost <= budget:
-                budget -= cost
-                left -= len(pictures)
-                kept[-1] = PromptMessage("user", exchange.query, pictures)
+            if cost > budget:
+                cost, pictures = 0, ()
+            budget -= cost
+            left -= len(pictures)
+            documents = _documents(exchange)[:unread]
+            unread -= len(documents)
+            kept[-1] = PromptMessage("user", exchange.query, pictures, documents)
     return kept[::-1]
 
 
 def _pictures(exchange: Exchange, detail: Detail) -> tuple[PromptPicture, ...]:
     return tuple(PromptPicture(file, detail) for file in exchange.files if file.type == "image")
+
+
+def _documents(exchange: Exchange) -> tuple[StoredFile, ...]:
+    return tuple(file for file in exchange.files if file.type == "document")
+
+
+def tell_documents(
+    history: Sequence[PromptMessage], texts: Mapping[UUID, str], budget: int
+) -> list[PromptMessage]:
+    """The newest of the messages that fit the budget, now with documents before their questions.
+
+    A document takes the room of older messages; where there is not enough even so, or there is no
+    text of it, it is left out. The newest message always stays.
+    """
+    kept: list[PromptMessage] = []
+    for message in reversed(history):
+        budget -= message_tokens(message)
+        if budget < 0 and kept:
+            break
+        told: list[str] = []
+        for text in filter(None, (texts.get(file.id) for file in message.documents)):
+            cost = count_tokens(text)
+            if cost <= budget:
+                budget -= cost
+                told.append(text)
+        kept.append(replace(message, text="\n\n".join([*told, message.text]), documents=()))
+    return kept[::-1]
 
 
 def check_fits(request: ModelRequest, context_size: int | None, max_tokens: int) -> None:

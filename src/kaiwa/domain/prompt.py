@@ -34,6 +34,8 @@ class PromptMessage(Struct, frozen=True, omit_defaults=True):
     role: Role
     text: str
     pictures: tuple[PromptPicture, ...] = ()
+    documents: tuple[StoredFile, ...] = ()
+    """Of an earlier question: those that may still be told before it."""
 
 
 class ModelRequest(Struct, frozen=True):
