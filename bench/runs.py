@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -108,8 +108,9 @@ async def kaiwa(
     bench: Bench, model: Served, database: Database, *chats: Chats, **settings: str
 ) -> AsyncGenerator[tuple[Served, list[Prepared]]]:
     """A Kaiwa, and for each of `chats` an app with conversations."""
-    folder = Path(mkdtemp(dir=bench.folder))
-    with database.fresh() as url:
+    # Gone afterwards: else what is written next goes to memory that the machine has to find first.
+    with TemporaryDirectory(dir=bench.folder) as name, database.fresh() as url:
+        folder = Path(name)
         db = await open_data(folder, url)
         found: list[Prepared] = []
         for chat in chats:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from io import BytesIO
 from statistics import median
 
@@ -15,7 +14,7 @@ from bench.data import Prepared
 from bench.databases import SQLITE
 from bench.figures import Table, each
 from bench.load import Request, post, run_load
-from bench.runs import FLOOR, PATH, Bench, Chats, Load, ask_kaiwa, kaiwa, kaiwa_on, measure
+from bench.runs import FLOOR, PATH, Bench, Chats, Load, kaiwa, kaiwa_on, measure
 from bench.served import Served, serving_floor, serving_model
 
 _SIZE = 10_000_000
@@ -90,13 +89,12 @@ async def pictures(bench: Bench) -> Table:
         for database in bench.databases:
             plain: list[float] = []
             seen: list[float] = []
-            chats = (Chats(_TURNS.model, _TURNS.questions, 0),) * 2
-            async with kaiwa(bench, model, database, *chats) as (served, [one, other]):
-                upload = _upload(other, "noise.png", "image/png", picture.getvalue())
+            async with kaiwa(bench, model, database, Chats(_TURNS.model, 1)) as (served, [app]):
+                upload = _upload(app, "noise.png", "image/png", picture.getvalue())
                 [heard] = await run_load(served.port, upload, at_once=1, questions=1)
                 file = msgspec.json.decode(heard.body, type=_Uploaded).id
                 for _ in range(bench.rounds):
-                    for request, costs in ((ask_kaiwa(one), plain), (_show(other, file), seen)):
+                    for request, costs in ((_ask(app), plain), (_ask(app, file), seen)):
                         run = await measure(served, request, _TURNS, model, database)
                         assert not run.broken(_TURNS.tokens), run.broken(_TURNS.tokens)[0]
                         costs.append(run.cpu / _TURNS.questions * 1e3)
@@ -110,6 +108,7 @@ async def pictures(bench: Bench) -> Table:
 async def _take(served: Served, request: Request, status: int) -> tuple[float, float, float]:
     """MB a second, CPU of one upload in ms, and MB of memory above what was there before."""
     await run_load(served.port, request, at_once=2, questions=4)
+    await asyncio.to_thread(os.sync)  # what was written before costs nobody now
     sizes = [served.memory()]
     over = False
 
@@ -152,18 +151,21 @@ def _upload(app: Prepared, name: str, mime_type: str, content: bytes) -> Request
     return lambda _: whole
 
 
-def _show(app: Prepared, file: str) -> Request:
-    """The picture with the n-th question, in the n-th conversation."""
-    sent = {"type": "image", "transfer_method": "local_file", "upload_file_id": file}
+def _ask(app: Prepared, *pictures: str) -> Request:
+    """The pictures with each question, which begins a conversation: no earlier ones come along."""
+    files = [
+        {"type": "image", "transfer_method": "local_file", "upload_file_id": picture}
+        for picture in pictures
+    ]
 
     def request(number: int) -> bytes:
         body: dict[str, object] = {
             "inputs": {},
-            "query": f"What does the picture {secrets.token_hex(2)} show? {number}",
+            "query": f"What do you see? {number}",
             "response_mode": "streaming",
             "user": "bench",
-            "conversation_id": app.ids[number % len(app.ids)],
-            "files": [sent],
+            "auto_generate_name": False,
+            "files": files,
         }
         return post(PATH, app.key, body)
 

@@ -20,6 +20,7 @@ from kaiwa.errors import BlobsForbidden, BlobsUnavailable, BlobTooLarge, NotFoun
 from kaiwa.ports import BlobStore
 from kaiwa.providers.blobs.faults import explain
 from kaiwa.providers.blobs.opening import open_blobs
+from kaiwa.providers.blobs.folder import Folder
 from kaiwa.providers.blobs.parts import PART
 from tests.support.object_server import Bucket, object_server
 
@@ -100,6 +101,9 @@ async def take(blobs: BlobStore, key: str, start: int = 0, end: int | None = Non
         (0, 1),
         (1, 1),
         (3000, 1),
+        (Folder.part - 1, 100_000),
+        (Folder.part, 65536),
+        (3 * Folder.part + 1, 100_000),
         (PART - 1, 65536),
         (PART, 65536),
         (PART + 1, 1_000_000),

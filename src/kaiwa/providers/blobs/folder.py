@@ -23,6 +23,8 @@ _UNFINISHED: Final = re.compile(r".+#\d+")
 class Folder(Objects):
     """The files below `root`, which has to be there."""
 
+    part = 512 * 1024
+
     def __init__(self, root: Path) -> None:
         """Raises `OSError` when it is not."""
         self._root = root.resolve(strict=True)

@@ -33,14 +33,17 @@ _LONGEST_LINK: Final = 7 * 24 * 3600
 class _Sending:
     """How far an object has come."""
 
-    def __init__(self) -> None:
-        self.parts = Parts()
+    def __init__(self, part: int) -> None:
+        self.parts = Parts(part)
         self.stored = False
         self.fault: Fault | None = None
 
 
 class Objects:
     """A store of objects; `secret` is S3's secret key, for links."""
+
+    part = PART
+    """In bytes: about three of them are held for each object on its way in."""
 
     def __init__(self, store: "ObjectStore", secret: str = "") -> None:
         self._store = store
@@ -49,7 +52,7 @@ class Objects:
     async def put(self, key: str, pieces: AsyncIterator[bytes]) -> int:
         check_key(key)
         await self._look()
-        sending = _Sending()
+        sending = _Sending(self.part)
         size, broken = 0, None
         try:
             async with create_task_group() as group:
@@ -156,12 +159,12 @@ class Objects:
 
     async def _store_parts(self, key: str, parts: Parts) -> None:
         first = await parts.first()
-        if len(first) < PART:
+        if len(first) < parts.size:
             if await parts.next() is None:
                 await obstore.put_async(self._store, key, first, use_multipart=False)
             return
         await obstore.put_async(
-            self._store, key, parts.after(first), chunk_size=PART, max_concurrency=1
+            self._store, key, parts.after(first), chunk_size=parts.size, max_concurrency=1
         )
 
     async def _take_back(self, key: str, sending: _Sending) -> None:

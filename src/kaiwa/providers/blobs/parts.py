@@ -22,7 +22,9 @@ class GivenUp(Exception):
 class Parts:
     """The way: parts go in at `fill`, in the caller's task, and come out to obstore."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = PART) -> None:
+        """`size` in bytes, of each."""
+        self.size = size
         self._into, self._out = anyio.create_memory_object_stream[bytearray](0)
         self._whole = False
 
@@ -33,7 +35,7 @@ class Parts:
         """
         size = 0
         with self._into:
-            async with aclosing(_join(pieces)) as parts:
+            async with aclosing(_join(pieces, self.size)) as parts:
                 async for part in parts:
                     size += len(part)
                     try:
@@ -90,15 +92,17 @@ async def _receive(out: MemoryObjectReceiveStream[bytearray]) -> bytearray:
         raise GivenUp from None
 
 
-async def _join(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytearray]:
-    part = bytearray()
+async def _join(pieces: AsyncIterator[bytes], size: int) -> AsyncGenerator[bytearray]:
+    part, filled = bytearray(size), 0  # to let it grow would copy it again and again
     async for piece in pieces:
         rest = memoryview(piece)
-        while len(part) + len(rest) >= PART:
-            room = PART - len(part)
-            part += rest[:room]
+        while filled + len(rest) >= size:
+            room = size - filled
+            part[filled:] = rest[:room]
             rest = rest[room:]
             yield part
-            part = bytearray()
-        part += rest
+            part, filled = bytearray(size), 0
+        part[filled : filled + len(rest)] = rest
+        filled += len(rest)
+    del part[filled:]
     yield part
