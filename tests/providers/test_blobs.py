@@ -19,8 +19,8 @@ from anyio import to_thread
 from kaiwa.errors import BlobsForbidden, BlobsUnavailable, BlobTooLarge, NotFound, OperatorError
 from kaiwa.ports import BlobStore
 from kaiwa.providers.blobs.faults import explain
-from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.providers.blobs.folder import Folder
+from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.providers.blobs.parts import PART
 from tests.support.object_server import Bucket, object_server
 
