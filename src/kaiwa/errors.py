@@ -144,6 +144,17 @@ class PicturesNotSupported(CompletionFailed):
     """The model cannot look at pictures."""
 
 
+class ToolsNotSupported(CompletionFailed):
+    """The model cannot call tools."""
+
+
+class ToolFailed(KaiwaError):
+    """The tool has failed.
+
+    Its message is for the model, which is told it as what came of the call.
+    """
+
+
 class Interrupted(CompletionFailed):
     """The answer was interrupted; what was said until then is kept."""
 

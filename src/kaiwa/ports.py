@@ -1,6 +1,6 @@
 """All that Kaiwa asks of the outside, on one page."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +9,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, TurnEvent
-from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.message import JsonValue
+from kaiwa.domain.prompt import ModelRequest, ToolSpec
 from kaiwa.domain.usage import Price
 
 Clock = Callable[[], datetime]
@@ -63,11 +64,17 @@ class ChatModel(Protocol):
         """What it can look at."""
         ...
 
+    @property
+    def calls_tools(self) -> bool | None:
+        """Whether its models can call tools; None when it is not known: it then says so itself."""
+        ...
+
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[DeltaStream]:
         """Ask; entering sends the request, leaving closes the connection at once.
 
         Raises, on entering or while pouring: `ProviderNotInitialized`, `ProviderQuotaExceeded`,
-        `ModelNotSupported`, `PromptTooLong`, `PicturesNotSupported`, `CompletionFailed`.
+        `ModelNotSupported`, `PromptTooLong`, `PicturesNotSupported`, `ToolsNotSupported`,
+        `CompletionFailed`.
         Retries only before the first delta.
         """
         ...
@@ -84,12 +91,56 @@ class ModelChoice(Struct, frozen=True):
     price: Price | None
 
 
+class ToolFile(Struct, frozen=True):
+    """A file that a tool has made."""
+
+    name: str
+    mime_type: str
+    data: bytes
+
+
+class ToolOutput(Struct, frozen=True):
+    """What came of a call."""
+
+    text: str
+    """For the model, and shown to the end user as the observation."""
+    files: tuple[ToolFile, ...] = ()
+    """Shown to the end user; the model is only told in `text` that there are some."""
+
+
+class Tool(Protocol):
+    """Something that a model can have done."""
+
+    @property
+    def spec(self) -> ToolSpec: ...
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its name for people, by language: `en_US`, `zh_Hans`."""
+        ...
+
+    @property
+    def icon(self) -> str | Mapping[str, str]:
+        """A link, or an emoji as `content` on a `background`."""
+        ...
+
+    async def run(self, arguments: Mapping[str, JsonValue]) -> ToolOutput:
+        """Do it; the arguments fit its schema.
+
+        Raises `ToolFailed` with a sentence for the model. It may be cancelled: who runs it limits
+        its time.
+        """
+        ...
+
+
 class Kit(Struct, frozen=True):
     """The ports one turn is given."""
 
     model: ModelChoice
     side_model: ModelChoice
     """Asked for titles and suggestions."""
+    tools: tuple[Tool, ...] = ()
+    """Their names differ."""
 
 
 class BlobStore(Protocol):

@@ -53,6 +53,7 @@ class PlayedModel:
 
     generative = False
     sight = Sight()
+    calls_tools: bool | None = None
 
     def __init__(self, play: Play = says_hello) -> None:
         self.play = play

@@ -57,7 +57,7 @@ def make_stream(ping: float = 60, patience: float = 60) -> EventStream:
     async def nothing(*_: object) -> None:
         """Neither saves nor beats."""
 
-    stream = EventStream("t", Running(TurnLimits(), nothing, nothing), ping, patience)
+    stream = EventStream("t", Running(TurnLimits(), nothing, nothing), ping, patience, str)
     stream.live = Live("t", uuid4(), "ann", uuid4())
     return stream
 

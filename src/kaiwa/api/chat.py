@@ -21,7 +21,7 @@ from kaiwa.api.body import (
     read_uuid,
     required_user,
 )
-from kaiwa.api.site import ApiRequest, Site, site_of
+from kaiwa.api.site import ApiRequest, Site, linking, site_of
 from kaiwa.api.sse import EventStream
 from kaiwa.chat.running import Live
 from kaiwa.chat.turn import Order, bring_files, check_order, start_turn
@@ -52,7 +52,11 @@ async def post_chat_message(request: ApiRequest) -> ASGIApp:
         live = start_turn(ready, site.context, _deaf)
         return cast(ASGIApp, await _whole_answer(request, site, live, caller.app.mode))
     stream = EventStream(
-        order.task_id, site.context.running, site.settings.ping, site.settings.patience
+        order.task_id,
+        site.context.running,
+        site.settings.ping,
+        site.settings.patience,
+        linking(request),
     )
     live = stream.live = start_turn(ready, site.context, stream.emit)
     if live.seated.is_set():

@@ -10,16 +10,27 @@ from json.encoder import encode_basestring_ascii
 
 from msgspec import to_builtins
 
-from kaiwa.api.wire import metadata
-from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed, TurnOpened, TurnText
+from kaiwa.api.wire import Link, file_event, metadata, thought_event
+from kaiwa.domain.events import (
+    TurnEnded,
+    TurnEvent,
+    TurnFailed,
+    TurnFile,
+    TurnOpened,
+    TurnText,
+    TurnThought,
+)
 
 PING = b"event: ping\n\n"
+_SELECTOR: dict[str, object] = {"from_variable_selector": None}
 
 
 class Frames:
     """The frames of one turn; `TurnOpened` must come first, unless the turn is refused."""
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, link: Link) -> None:
+        """`link` signs links to the files that tools make."""
+        self._link = link
         self._common: dict[str, object] = {"task_id": task_id}
         self._id = ""
         self._before_text = ""
@@ -36,6 +47,11 @@ class Frames:
             match event:
                 case TurnOpened():
                     self._open(event)
+                case TurnThought(thought):
+                    frames.append(self._frame("agent_thought", **thought_event(thought)))
+                case TurnFile(file):
+                    link = self._link(file.file)
+                    frames.append(self._frame("message_file", **file_event(file, link)))
                 case TurnEnded():
                     body = to_builtins(metadata(event.usage))
                     frames.append(
@@ -53,7 +69,8 @@ class Frames:
             "created_at": int(event.created_at.timestamp()),
             "task_id": event.task_id,
         }
-        whole = self._frame("message", id=self._id, answer="\0", from_variable_selector=None)
+        kind, more = ("agent_message", {}) if event.agent else ("message", _SELECTOR)
+        whole = self._frame(kind, id=self._id, answer="\0", **more)
         self._before_text, self._after_text = whole.split('"\\u0000"')
 
     def _frame(self, event: str, **own: object) -> str:

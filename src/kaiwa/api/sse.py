@@ -13,6 +13,7 @@ import anyio
 from litestar.types import Receive, Scope, Send
 
 from kaiwa.api.frames import PING, Frames
+from kaiwa.api.wire import Link
 from kaiwa.chat.running import Live, Running
 from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed
 from kaiwa.ports import Rest
@@ -30,14 +31,16 @@ _HEADERS = [
 class EventStream:
     """Streams a turn's events; its `emit` is handed to the turn."""
 
-    def __init__(self, task_id: str, running: Running, ping: float, patience: float) -> None:
+    def __init__(
+        self, task_id: str, running: Running, ping: float, patience: float, link: Link
+    ) -> None:
         """`ping` and `patience` in seconds: between pings, and what one write may take."""
         self.live: Live | None = None
         """Set before the stream is served."""
         self._running = running
         self._ping = ping
         self._patience = patience
-        self._frames = Frames(task_id)
+        self._frames = Frames(task_id, link)
         # The first frame may be far off, and a client may want to stop before it.
         self._headers = [*_HEADERS, (b"x-task-id", task_id.encode())]
         self._unsent = b""

@@ -13,6 +13,7 @@ from kaiwa.domain.app import App, AppConfig
 from kaiwa.domain.file import FileRules, MessageFile, StoredFile
 from kaiwa.domain.file_objects import with_links
 from kaiwa.domain.message import Conversation, Message, Page
+from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage, plain
 from kaiwa.errors import KaiwaError
 from kaiwa.files.keeping import SizeLimits
@@ -103,6 +104,23 @@ class FileBody(Struct, frozen=True):
     upload_file_id: str
 
 
+class ThoughtBody(Struct, frozen=True):
+    """A round of an agent; `tool_input` and `observation` are JSON objects by tool, as text."""
+
+    id: str
+    chain_id: None
+    message_id: str
+    position: int
+    thought: str
+    tool: str
+    tool_labels: dict[str, Any]
+    tool_input: str
+    created_at: int
+    observation: str
+    message_files: list[str]
+    files: list[str]
+
+
 class MessageBody(Struct, frozen=True):
     """A question and its answer; `outcome` tells `stopped` and `interrupted` from `normal`."""
 
@@ -116,7 +134,7 @@ class MessageBody(Struct, frozen=True):
     feedback: FeedbackBody | None
     retriever_resources: list[Any]
     created_at: int
-    agent_thoughts: list[Any]
+    agent_thoughts: list[ThoughtBody]
     status: Literal["normal", "error"]
     error: str | None
     outcome: str
@@ -375,11 +393,48 @@ def message_body(message: Message, link: Link) -> MessageBody:
         feedback=FeedbackBody(message.rating) if message.rating else None,
         retriever_resources=[],
         created_at=int(message.created_at.timestamp()),
-        agent_thoughts=[],
+        agent_thoughts=[_thought_body(one, message) for one in message.thoughts],
         status="error" if message.outcome.failed else "normal",
         error=message.error,
         outcome=message.outcome,
     )
+
+
+def _thought_body(thought: Thought, message: Message) -> ThoughtBody:
+    files = [str(one) for one in thought.files]
+    return ThoughtBody(
+        id=str(thought.id),
+        chain_id=None,
+        message_id=str(message.id),
+        position=thought.position,
+        thought=thought.text,
+        tool=thought.tool,
+        tool_labels=thought.labels,
+        tool_input=thought.tool_input,
+        created_at=int(thought.created_at.timestamp()),
+        observation=thought.observation,
+        message_files=files,
+        files=files,
+    )
+
+
+def thought_event(thought: Thought) -> dict[str, object]:
+    """What an `agent_thought` says beside what every event says."""
+    return {
+        "id": str(thought.id),
+        "position": thought.position,
+        "thought": thought.text,
+        "observation": thought.observation,
+        "tool": thought.tool,
+        "tool_labels": thought.labels,
+        "tool_input": thought.tool_input,
+        "message_files": [str(one) for one in thought.files],
+    }
+
+
+def file_event(one: MessageFile, url: str) -> dict[str, object]:
+    """The same of a `message_file`."""
+    return {"id": str(one.id), "type": one.file.type, "belongs_to": one.belongs_to, "url": url}
 
 
 def _file_body(one: MessageFile, url: str) -> FileBody:

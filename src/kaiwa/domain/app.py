@@ -48,6 +48,33 @@ class FormField(Struct, frozen=True):
     """What may come, where the kind is one of `FILE_KINDS`."""
 
 
+class ToolEntry(Struct, frozen=True):
+    """A tool that an agent has, in the words of the app's file."""
+
+    type: Literal["builtin", "api", "mcp"]
+    provider: str
+    """Whose tool it is: a built-in one's own name, an API's or an MCP server's name here."""
+    name: str
+    label: str = ""
+    parameters: dict[str, JsonValue] = {}
+    """Set by the app, so the model is not asked for them."""
+
+
+class AgentConfig(Struct, frozen=True):
+    """How an app thinks and acts."""
+
+    strategy: Literal["function_call", "react"] = "function_call"
+    """What is wished; a model that can call tools is always let do so."""
+    max_iteration: int = 10
+    """Rounds with tools; one more without them follows."""
+    tools: tuple[ToolEntry, ...] = ()
+    first_prompt: str = ""
+    """For ReAct; empty: our own."""
+    next_iteration: str = ""
+    approve: tuple[str, ...] = ()
+    """Names of tools that are run only when the end user says yes."""
+
+
 class AppConfig(Struct, frozen=True):
     """One immutable version of an app's configuration."""
 
@@ -74,6 +101,8 @@ class AppConfig(Struct, frozen=True):
     max_active_requests: int = 0
     """Turns at once in this app; 0 is no limit of its own."""
     files: FileRules = FileRules()
+    agent: AgentConfig | None = None
+    """None: it only talks."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this app's keys; empty: as the server's setting says."""
 
@@ -142,7 +171,7 @@ class Caller(Struct, frozen=True):
 
 
 def effective(pinned: AppConfig, current: AppConfig) -> AppConfig:
-    """What a turn runs with: its conversation's prompt, model and form; all else as it is now."""
+    """What a turn runs with: its conversation's prompt, model, form and tools; all else as now."""
     return replace(
         current,
         model=pinned.model,
@@ -152,6 +181,7 @@ def effective(pinned: AppConfig, current: AppConfig) -> AppConfig:
         completion_prompt=pinned.completion_prompt,
         user_prefix=pinned.user_prefix,
         assistant_prefix=pinned.assistant_prefix,
+        agent=pinned.agent,
         form=pinned.form,
         raw_form=pinned.raw_form,
         opening_statement=pinned.opening_statement,

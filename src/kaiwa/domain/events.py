@@ -8,7 +8,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from kaiwa.domain.file import MessageFile
 from kaiwa.domain.message import Message
+from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage
 
 
@@ -50,12 +52,26 @@ class TurnOpened(Struct, frozen=True):
     message_id: UUID
     task_id: str
     created_at: datetime
+    agent: bool = False
+    """Whether an agent answers, whose words have an event of their own."""
 
 
 class TurnText(Struct, frozen=True):
     """A piece of the answer as the client is to hear it, never empty."""
 
     text: str
+
+
+class TurnThought(Struct, frozen=True):
+    """A round of an agent as it stands now; told again, under the same id, when it goes on."""
+
+    thought: Thought
+
+
+class TurnFile(Struct, frozen=True):
+    """A tool has made a file, which is kept with the message."""
+
+    file: MessageFile
 
 
 class TurnEnded(Struct, frozen=True):
@@ -73,4 +89,4 @@ class TurnFailed(Struct, frozen=True):
     message: str
 
 
-TurnEvent = TurnOpened | TurnText | TurnEnded | TurnFailed
+TurnEvent = TurnOpened | TurnText | TurnThought | TurnFile | TurnEnded | TurnFailed

@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from kaiwa.domain.file import MessageFile, StoredFile
+from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage
 
 T = TypeVar("T")
@@ -70,6 +71,8 @@ class Message(Struct, frozen=True):
     rating: Rating | None = None
     files: tuple[MessageFile, ...] = ()
     """In the order they were sent, those in its inputs last."""
+    thoughts: tuple[Thought, ...] = ()
+    """An agent's rounds, in order."""
 
 
 class Exchange(Struct, frozen=True):

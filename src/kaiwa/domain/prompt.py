@@ -5,8 +5,9 @@ from typing import Literal
 from msgspec import Struct
 
 from kaiwa.domain.file import StoredFile
+from kaiwa.domain.message import JsonValue
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Detail = Literal["high", "low"]
 
 _PICTURE_TOKENS = {"high": 1100, "low": 85}
@@ -28,6 +29,25 @@ class PromptPicture(Struct, frozen=True):
         return _PICTURE_TOKENS[self.detail]
 
 
+class ToolSpec(Struct, frozen=True):
+    """A tool as a model is told of it."""
+
+    name: str
+    """Letters, digits, `_` and `-`, at most 64: what every provider takes."""
+    description: str
+    parameters: dict[str, JsonValue]
+    """A JSON schema of an object."""
+
+
+class ToolCall(Struct, frozen=True):
+    """A model's wish that a tool be run."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it: it may be broken."""
+
+
 class PromptMessage(Struct, frozen=True, omit_defaults=True):
     """One message of a prompt."""
 
@@ -36,6 +56,10 @@ class PromptMessage(Struct, frozen=True, omit_defaults=True):
     pictures: tuple[PromptPicture, ...] = ()
     documents: tuple[StoredFile, ...] = ()
     """Of an earlier question: those that may still be told before it."""
+    calls: tuple[ToolCall, ...] = ()
+    """What the assistant wants to be run."""
+    call_id: str = ""
+    """Which call this `tool` message answers."""
 
 
 class ModelRequest(Struct, frozen=True):
@@ -50,6 +74,8 @@ class ModelRequest(Struct, frozen=True):
     """The end user's internal id, so that a provider can tell users apart."""
     completion: bool = False
     """For models of the completion kind: one message that holds the whole text."""
+    tools: tuple[ToolSpec, ...] = ()
+    """What the model may call."""
 
     @property
     def pictured(self) -> bool:

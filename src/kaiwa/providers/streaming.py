@@ -125,6 +125,10 @@ class ModelServer:
         return True
 
     @property
+    def calls_tools(self) -> bool | None:
+        return None
+
+    @property
     def sight(self) -> Sight:
         return self._sight
 

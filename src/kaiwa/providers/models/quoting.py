@@ -44,6 +44,10 @@ class QuotingModel:
     """A `ChatModel` without a model; its answer depends on the question and the system text."""
 
     @property
+    def calls_tools(self) -> bool:
+        return False
+
+    @property
     def sight(self) -> Sight:
         return Sight(able=False)
 

@@ -136,6 +136,10 @@ class ScriptedModel:
         self._burst = burst
 
     @property
+    def calls_tools(self) -> bool:
+        return True
+
+    @property
     def sight(self) -> Sight:
         return Sight(able=True)
 
