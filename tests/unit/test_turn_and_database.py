@@ -73,7 +73,7 @@ async def test_an_answer_that_could_not_be_closed_in_time_is_closed_later(
 
         async def breaks_the_database(request: ModelRequest) -> AsyncIterator[Sequence[Delta]]:
             yield [TextDelta("kept")]
-            stage.db.failing = 4
+            stage.db.failing = 1_000_000
 
         stage.model.play = breaks_the_database
         ear = Ear()
@@ -83,6 +83,7 @@ async def test_an_answer_that_could_not_be_closed_in_time_is_closed_later(
         assert live.message
         assert live.message.outcome is Outcome.ERROR
         assert (await stage.stored(live)).outcome is Outcome.RUNNING
+        stage.db.failing = 0
         with anyio.fail_after(5):
             await stage.db.recovered.wait()
         stored = await stage.stored(live)
