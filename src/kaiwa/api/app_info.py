@@ -3,7 +3,7 @@
 from litestar import Response
 
 from kaiwa import __version__
-from kaiwa.api import wire
+from kaiwa.api import wire, wire_app
 from kaiwa.api.auth import authorise
 from kaiwa.api.site import ApiRequest, site_of
 from kaiwa.errors import ServiceUnavailable
@@ -15,29 +15,29 @@ async def get_welcome() -> Response[wire.Welcome]:
     return Response(wire.Welcome("Kaiwa OpenAPI", "v1", __version__))
 
 
-async def get_parameters(request: ApiRequest) -> Response[wire.Parameters]:
+async def get_parameters(request: ApiRequest) -> Response[wire_app.Parameters]:
     """What a client needs to draw the app: opening, form, switches and limits."""
     site = site_of(request)
     caller = await authorise(request, site.db)
-    return Response(wire.parameters(caller.config, site.keeper.limits))
+    return Response(wire_app.parameters(caller.config, site.keeper.limits))
 
 
-async def get_meta(request: ApiRequest) -> Response[wire.Meta]:
+async def get_meta(request: ApiRequest) -> Response[wire_app.Meta]:
     """Icons of the app's tools."""
     await authorise(request, site_of(request).db)
-    return Response(wire.Meta({}))
+    return Response(wire_app.Meta({}))
 
 
-async def get_info(request: ApiRequest) -> Response[wire.Info]:
+async def get_info(request: ApiRequest) -> Response[wire_app.Info]:
     """The app's name, description and mode."""
     caller = await authorise(request, site_of(request).db)
-    return Response(wire.info(caller.app))
+    return Response(wire_app.info(caller.app))
 
 
-async def get_site(request: ApiRequest) -> Response[wire.SiteBody]:
+async def get_site(request: ApiRequest) -> Response[wire_app.SiteBody]:
     """How the app presents itself on a page."""
     caller = await authorise(request, site_of(request).db)
-    return Response(wire.site_body(caller.app))
+    return Response(wire_app.site_body(caller.app))
 
 
 async def get_healthz() -> Response[wire.Health]:

@@ -8,7 +8,17 @@ from litestar.types import Empty
 from msgspec import Struct
 
 from kaiwa import errors
-from kaiwa.api import app_info, chat, conversations, files, messages, requests, upload, wire
+from kaiwa.api import (
+    app_info,
+    chat,
+    conversations,
+    files,
+    messages,
+    requests,
+    upload,
+    wire,
+    wire_app,
+)
 
 
 class Route(Struct, frozen=True):
@@ -218,10 +228,10 @@ ROUTES: tuple[Route, ...] = (
             ),
         )
     ),
-    Route("GET", "/v1/parameters", app_info.get_parameters, wire.Parameters),
-    Route("GET", "/v1/meta", app_info.get_meta, wire.Meta),
-    Route("GET", "/v1/info", app_info.get_info, wire.Info),
-    Route("GET", "/v1/site", app_info.get_site, wire.SiteBody),
+    Route("GET", "/v1/parameters", app_info.get_parameters, wire_app.Parameters),
+    Route("GET", "/v1/meta", app_info.get_meta, wire_app.Meta),
+    Route("GET", "/v1/info", app_info.get_info, wire_app.Info),
+    Route("GET", "/v1/site", app_info.get_site, wire_app.SiteBody),
     Route("GET", "/v1/", app_info.get_welcome, wire.Welcome, key=False),
     Route("GET", "/healthz", app_info.get_healthz, wire.Health, key=False),
     Route(
