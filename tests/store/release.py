@@ -29,7 +29,7 @@ from kaiwa.store.messages import checkpoint_messages, close_message, open_messag
 from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import SCHEMA
-from tests.store.sample import ROUND, closing, draft, opening
+from tests.store.sample import ROUND, THOUGHTS, closing, draft, opening
 from tests.support.postgres import postgres_server
 
 FOLDER = Path(__file__).parent / "released"
@@ -64,7 +64,7 @@ async def fill(db: Database) -> None:
     )
     await open_message(db, first)
     whole = replace(closing(first.message_id, ANSWER), usage=Usage((ROUND, ROUND)), now=now())
-    await close_message(db, replace(whole, reasoning="hm"))
+    await close_message(db, replace(whole, reasoning="hm", thoughts=THOUGHTS))
     await set_rating(db, app.id, "ann", first.message_id, "like", "good", new_id, now())
     for outcome in (Outcome.STOPPED, Outcome.ERROR, Outcome.INTERRUPTED, Outcome.RUNNING):
         next_one = replace(first, new=False, message_id=new_id(), query=outcome.value, now=now())

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from kaiwa.domain.app import App, AppConfig, AppDraft, ModelConfig, Site
 from kaiwa.domain.file import MessageFile, NewFile, StoredFile
 from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
+from kaiwa.domain.thought import Called, Thought
 from kaiwa.domain.usage import Price, Round, Usage
 from kaiwa.store.apps import apply_app
 from kaiwa.store.columns import ID
@@ -33,6 +34,18 @@ ROUND = Round(
     price=Price(Decimal("0.15"), Decimal("0.60"), Decimal("0.000001")),
     estimated=False,
     latency=0.25,
+)
+THOUGHTS = (
+    Thought(
+        UUID(int=5),
+        1,
+        datetime(2026, 11, 1, 12, tzinfo=UTC),
+        "Let me see…",
+        (Called("call_1", "clock", '{"zone": "UTC"}', "12:00 \0"), Called("call_2", "x", "{")),
+        {"clock": {"en_US": "Clock", "zh_Hans": "时钟"}},
+        (UUID(int=6),),
+    ),
+    Thought(UUID(int=7), 2, datetime(2026, 11, 1, 12, tzinfo=UTC), "It is noon."),
 )
 
 
@@ -111,9 +124,13 @@ def closing(
 
 
 async def finish(
-    db: Database, message: Message, answer: str = "because", outcome: Outcome = Outcome.NORMAL
+    db: Database,
+    message: Message,
+    answer: str = "because",
+    outcome: Outcome = Outcome.NORMAL,
+    thoughts: tuple[Thought, ...] = (),
 ) -> None:
-    await close_message(db, closing(message.id, answer, outcome))
+    await close_message(db, replace(closing(message.id, answer, outcome), thoughts=thoughts))
 
 
 async def fall_silent(db: Database, message: Message, seconds: float) -> None:

@@ -28,7 +28,17 @@ from kaiwa.store.keys import create_key
 from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import messages, metadata
-from tests.store.sample import START, begin, finish, go_on, keep_file, make_app, send, tick
+from tests.store.sample import (
+    START,
+    THOUGHTS,
+    begin,
+    finish,
+    go_on,
+    keep_file,
+    make_app,
+    send,
+    tick,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +104,8 @@ async def fill(db: Database, blobs: BlobStore) -> list[StoredFile]:
     app = await make_app(db)
     await create_key(db, app.id, b"\x00\xff" * 16, "app-abcd", uuid7, tick())
     message = await begin(db, app)
-    await finish(db, message, 'He said: "你好"\n\t\u2028 \U0001f600 \\u0000')
+    said = 'He said: "你好"\n\t\u2028 \U0001f600 \\u0000'
+    await finish(db, message, said, thoughts=THOUGHTS)
     await set_rating(db, app.id, "ann", message.id, "like", "good", uuid7, tick())
     await go_on(db, app, message.conversation_id)
     files = [await keep_file(db, app) for _ in range(2)]
@@ -232,8 +243,8 @@ def add_one(file: Path) -> None:
         drop_last,
         add_one,
         Path.unlink,
-        change("manifest.json", b'"0002"', b'"9999"'),
-        change("manifest.json", b'"0002"', b'"0001"'),
+        change("manifest.json", b'"0003"', b'"9999"'),
+        change("manifest.json", b'"0003"', b'"0001"'),
         change("manifest.json", b'"format": 1', b'"format": 2'),
         change("manifest.json", b'"format": 1', b'"format": "x"'),
         change("messages.jsonl", b"}\n", b"\n"),

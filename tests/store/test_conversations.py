@@ -28,8 +28,8 @@ from kaiwa.store.conversations import (
 from kaiwa.store.db import Database
 from kaiwa.store.feedback import set_rating
 from kaiwa.store.messages import first_query, list_messages
-from kaiwa.store.tables import conversations, feedback, messages, rounds
-from tests.store.sample import Erased, at, begin, finish, go_on, make_app, opening, tick
+from kaiwa.store.tables import conversations, feedback, messages, rounds, thoughts
+from tests.store.sample import THOUGHTS, Erased, at, begin, finish, go_on, make_app, opening, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -228,14 +228,14 @@ async def test_nobody_reaches_somebody_elses_conversation(db: Database, app: App
 async def count_rows(db: Database) -> list[int]:
     queries = [
         select(func.count()).select_from(table)
-        for table in (conversations, messages, rounds, feedback)
+        for table in (conversations, messages, rounds, feedback, thoughts)
     ]
     return await db.read(lambda conn: [conn.execute(query).scalar_one() for query in queries])
 
 
 async def _begin_rated(db: Database, app: App) -> Message:
     first = await begin(db, app)
-    await finish(db, first)
+    await finish(db, first, thoughts=THOUGHTS)
     await set_rating(db, app.id, "ann", first.id, "like", None, uuid7, tick())
     return first
 
@@ -245,10 +245,10 @@ async def test_purging_erases_all_that_hangs_on_what_was_deleted(db: Database, a
     await delete_conversation(db, app.id, "ann", old.conversation_id, at(100))
     await delete_conversation(db, app.id, "ann", recent.conversation_id, at(200))
     assert await purge_conversations(db, at(200), Erased()) == 1
-    assert await count_rows(db) == [2, 2, 2, 2]
+    assert await count_rows(db) == [2, 2, 2, 2, 4]
     assert await first_query(db, old.conversation_id) is None
     assert await purge_conversations(db, at(200) + timedelta(microseconds=1), Erased()) == 1
-    assert await count_rows(db) == [1, 1, 1, 1]
+    assert await count_rows(db) == [1, 1, 1, 1, 2]
     assert await purge_conversations(db, at(1000), Erased()) == 0
     assert await first_query(db, kept.conversation_id) == "why?"
 
@@ -260,4 +260,4 @@ async def test_purging_works_in_portions(db: Database, app: App) -> None:
     for each in gone:
         await delete_conversation(db, app.id, "ann", each, at(100))
     assert await purge_conversations(db, at(200), Erased()) == 520
-    assert await count_rows(db) == [0, 0, 0, 0]
+    assert await count_rows(db) == [0, 0, 0, 0, 0]

@@ -22,8 +22,17 @@ from kaiwa.store.migrate import configure
 from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import rounds
-from tests.store.release import ANSWER, APP, CONVERSATION, DIGEST, FOLDER, INPUTS, OTHER, START
-from tests.store.sample import ROUND
+from tests.store.release import (
+    ANSWER,
+    APP,
+    CONVERSATION,
+    DIGEST,
+    FOLDER,
+    INPUTS,
+    OTHER,
+    START,
+)
+from tests.store.sample import ROUND, THOUGHTS
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +86,8 @@ async def check(db: Database, schema: str) -> None:
     whole, *cut, running = await talk(db, "ann", CONVERSATION)
     assert (whole.query, whole.answer, whole.reasoning) == ("why?", ANSWER, "hm")
     assert (whole.inputs, whole.outcome, whole.rating) == (INPUTS, Outcome.NORMAL, "like")
+    assert whole.thoughts == (THOUGHTS if schema >= "0003" else ())
+    assert not any(message.thoughts for message in (*cut, running))
     assert [message.outcome for message in cut] == CUT
     assert [message.error for message in cut] == [None, "Why.", "Why."]
     assert [message.answer for message in (*cut, running)] == ["half"] * 4

@@ -128,6 +128,8 @@ class Draft(Struct, frozen=True):
     message_id: UUID
     answer: str
     reasoning: str
+    thoughts: tuple[Thought, ...] = ()
+    """All there are, when they have changed."""
 
 
 class Closing(Struct, frozen=True):
@@ -141,3 +143,4 @@ class Closing(Struct, frozen=True):
     error: str | None
     usage: Usage
     now: datetime
+    thoughts: tuple[Thought, ...] = ()

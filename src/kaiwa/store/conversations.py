@@ -15,7 +15,7 @@ from kaiwa.store.db import Database, Reads
 from kaiwa.store.files import forget_files
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import THEIR_LIVE, columns_of, scope_of
-from kaiwa.store.tables import conversations, feedback, messages, rounds
+from kaiwa.store.tables import conversations, feedback, messages, rounds, thoughts
 
 SortBy = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
 
@@ -219,8 +219,8 @@ def _purge_portion(conn: Connection, deleted_before: datetime) -> tuple[int, lis
     )
     if ids := conn.scalars(held).all():
         keys = forget_files(conn, ids)
-        conn.execute(delete(rounds).where(rounds.c.message_id.in_(ids)))
-        conn.execute(delete(feedback).where(feedback.c.message_id.in_(ids)))
+        for table in (rounds, thoughts, feedback):
+            conn.execute(delete(table).where(table.c.message_id.in_(ids)))
         conn.execute(delete(messages).where(messages.c.id.in_(ids)))
         return 0, keys
     empty = select(conversations.c.id).where(old).limit(_PORTION)

@@ -37,6 +37,7 @@ from kaiwa.store.rows import (
     scope_of,
 )
 from kaiwa.store.tables import IS_RUNNING, conversations, feedback, messages, rounds
+from kaiwa.store.thoughts import keep_thoughts, thoughts_between
 
 T = TypeVar("T")
 
@@ -158,8 +159,16 @@ async def checkpoint_messages(db: Database, drafts: Sequence[Draft]) -> None:
         {"this": draft.message_id, "new_answer": draft.answer, "new_reasoning": draft.reasoning}
         for draft in drafts
     ]
-    if rows:
-        await db.write(lambda conn: _CHECKPOINT.run_all(conn, rows))
+    if not rows:
+        return
+
+    def unit(conn: Connection) -> None:
+        _CHECKPOINT.run_all(conn, rows)
+        for draft in drafts:
+            if draft.thoughts:
+                keep_thoughts(conn, draft.message_id, draft.thoughts, running=True)
+
+    await db.write(unit)
 
 
 _BEAT = Prepared(
@@ -222,6 +231,8 @@ def _close(conn: Connection, closing: Closing) -> None:
         for position, spent in enumerate(closing.usage.rounds, 1)
     ]
     _ADD_ROUNDS.run_all(conn, rows)
+    if closing.thoughts:
+        keep_thoughts(conn, closing.message_id, closing.thoughts, running=False)
 
 
 _ABANDON = Prepared(
@@ -249,9 +260,13 @@ async def close_abandoned(
     return await db.write(lambda conn: _ABANDON.run(conn, bound))
 
 
-# `rating` is the last field of `Message` that a row fills; behind it stands how many files it has.
+# `rating` is the last field of `Message` that a row fills; behind it stands how many files and
+# thoughts it has.
 _RATED = select(
-    *columns_of(Message, messages), feedback.c.rating, messages.c.file_count
+    *columns_of(Message, messages),
+    feedback.c.rating,
+    messages.c.file_count,
+    messages.c.thought_count,
 ).outerjoin_from(
     messages,
     feedback,
@@ -302,15 +317,20 @@ async def list_messages(
 
 
 def _messages_of(conn: Connection, rows: Sequence[Row]) -> list[Message]:
-    """Those of the rows, of one conversation and oldest first, with their files if any has some."""
-    found = [Message(*row[:-1]) for row in rows]
-    if not any(row[-1] for row in rows):
+    """Those of the rows, of one conversation and oldest first, with their files and thoughts."""
+    found = [Message(*row[:-2]) for row in rows]
+    if not any(row[-2] or row[-1] for row in rows):
         return found
-    first, last = found[0], found[-1]
-    files = files_between(conn, first.conversation_id, first.position, last.position)
+    within = found[0].conversation_id, found[0].position, found[-1].position
+    files = files_between(conn, *within) if any(row[-2] for row in rows) else {}
+    thoughts = thoughts_between(conn, *within) if any(row[-1] for row in rows) else {}
     return [
-        replace(message, files=files.get(message.position, ())) if row[-1] else message
-        for message, row in zip(found, rows, strict=True)
+        replace(
+            message,
+            files=files.get(message.position, ()),
+            thoughts=thoughts.get(message.position, ()),
+        )
+        for message in found
     ]
 
 

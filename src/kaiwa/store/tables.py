@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from kaiwa.store.columns import ID, INPUTS, MICROS, MONEY, OUTCOME
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest revision in `migrations/versions`."""
 
 DEFAULT_WORKSPACE = UUID("00000000-0000-7000-8000-000000000001")
@@ -159,6 +159,8 @@ messages = Table(
     Column("finished_at", MICROS),
     # Most messages have no files, and need not be asked for them.
     Column("file_count", Integer, nullable=False, server_default="0"),
+    # The same of an agent's thoughts.
+    Column("thought_count", Integer, nullable=False, server_default="0"),
     UniqueConstraint("conversation_id", "position"),
 )
 
@@ -191,6 +193,21 @@ rounds = Table(
     Column("currency", Text),
     Column("estimated", Boolean, nullable=False),
     Column("latency", Float, nullable=False),
+)
+
+thoughts = Table(
+    "thoughts",
+    metadata,
+    Column("message_id", ID, ForeignKey("messages.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("id", ID, nullable=False),
+    Column("created_at", MICROS, nullable=False),
+    Column("text", Text, nullable=False),
+    # JSON, of which no query asks anything.
+    Column("calls", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("files", Text, nullable=False),
 )
 
 feedback = Table(
