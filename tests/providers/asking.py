@@ -9,7 +9,7 @@ import pytest
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
 from kaiwa.domain.file import StoredFile
-from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture, ToolCall, ToolSpec
 from kaiwa.ports import ChatModel, DeltaStream
 from kaiwa.providers.http import Operator
 from kaiwa.providers.registry import create_model
@@ -17,6 +17,12 @@ from tests.support.model_server import ModelServer
 
 CANARY = "sk-canary-4f9a8c7e6b5d4321"
 NETWORK_KINDS = ["openai", "anthropic"]
+
+
+CLOCK = ToolSpec("clock", "Tells the time.", {"type": "object", "properties": {}})
+SUM = ToolSpec(
+    "sum", "Adds.", {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+)
 
 
 @dataclass
@@ -70,6 +76,22 @@ def pictured(data: bytes = b"png") -> ModelRequest:
     )
     shown = PromptPicture(file, "high", data, "image/png")
     return ModelRequest("model-1", (PromptMessage("user", "What is this?", (shown,)),), {})
+
+
+def equipped(*since: PromptMessage, tools: tuple[ToolSpec, ...] = (CLOCK, SUM)) -> ModelRequest:
+    """A question to a model that has tools, and what has come since."""
+    messages = (PromptMessage("system", "You help."), PromptMessage("user", "What time is it?"))
+    return ModelRequest("model-1", messages + since, {}, tools=tools)
+
+
+def called(*calls: ToolCall, text: str = "") -> PromptMessage:
+    """The assistant wants these to be run."""
+    return PromptMessage("assistant", text, calls=calls)
+
+
+def observed(call_id: str, text: str) -> PromptMessage:
+    """What came of a call."""
+    return PromptMessage("tool", text, call_id=call_id)
 
 
 async def hear(model: ChatModel, request: ModelRequest | None = None) -> Heard:

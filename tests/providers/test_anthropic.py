@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from kaiwa.domain.events import UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage, Role
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, Role, ToolCall
 from kaiwa.errors import CompletionFailed
 from kaiwa.providers.http import Operator
-from tests.providers.asking import CANARY, hear, network_model, question
+from tests.providers.asking import CANARY, called, equipped, hear, network_model, observed, question
 from tests.support.model_server import ModelServer, raw
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +98,105 @@ async def test_parameters(server: ModelServer, http: Operator) -> None:
     assert body["thinking"] == thinking
     body = await sent(server, http, conversation(turn, thinking=False, thinking_budget=2000))
     assert "thinking" not in body
+
+
+async def test_tools_and_what_came_of_them_on_the_wire(server: ModelServer, http: Operator) -> None:
+    first = called(ToolCall("c1", "clock", ""), ToolCall("c2", "sum", '{"a": 1}'))
+    request = equipped(
+        first,
+        observed("c1", "12:00"),
+        observed("c2", " "),
+        PromptMessage("user", "Go on."),
+        called(ToolCall("c3", "sum", '{"a":'), text="Once more."),
+        observed("c3", "no JSON"),
+    )
+    body = await sent(server, http, request)
+    assert body["tools"][0] == {
+        "name": "clock",
+        "description": "Tells the time.",
+        "input_schema": {"type": "object", "properties": {}},
+    }
+    assert "tool_choice" not in body
+
+    def use(id: str, name: str, input: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "tool_use", "id": id, "name": name, "input": input}
+
+    assert body["messages"] == [
+        {"role": "user", "content": "What time is it?"},
+        {"role": "assistant", "content": [use("c1", "clock", {}), use("c2", "sum", {"a": 1})]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": "12:00"},
+                {"type": "tool_result", "tool_use_id": "c2"},
+                {"type": "text", "text": "Go on."},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "Once more."},
+                use("c3", "sum", {"INVALID_JSON": '{"a":'}),
+            ],
+        },
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "c3", "content": "no JSON"}],
+        },
+    ]
+
+
+async def test_tools_called_earlier_are_named_when_there_are_to_be_no_more(
+    server: ModelServer, http: Operator
+) -> None:
+    clock = ToolCall("c1", "clock", "{}")
+    body = await sent(server, http, equipped(called(clock), observed("c1", "12:00"), tools=()))
+    assert body["tools"] == [{"name": "clock", "input_schema": {"type": "object"}}]
+    assert body["tool_choice"] == {"type": "none"}
+
+
+async def test_it_does_not_think_right_after_a_call(server: ModelServer, http: Operator) -> None:
+    round = (called(ToolCall("c1", "clock", "{}")), observed("c1", "12:00"))
+    later = (*round, PromptMessage("assistant", "Noon."), PromptMessage("user", "Sure?"))
+    thinks: list[bool] = []
+    for since in ((), round, later):
+        request = msgspec.structs.replace(equipped(*since), params={"thinking": True})
+        thinks.append("thinking" in await sent(server, http, request))
+    assert thinks == [True, False, True]
+
+
+async def test_calls_in_an_answer_that_is_no_stream(server: ModelServer, http: Operator) -> None:
+    content: list[dict[str, Any]] = [
+        {"type": "text", "text": "I look"},
+        {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}},
+        {"type": "tool_use", "id": "2", "name": "f", "input": {}},
+    ]
+    body = {"type": "message", "content": content, "stop_reason": "tool_use"}
+    server.play(raw(json.dumps(body).encode(), content_type="application/json"))
+    heard = await hear(network_model("anthropic", server, http), equipped())
+    assert heard.text == "I look"
+    calls = {i: (id, f, json.loads(text or "{}")) for i, (id, f, text) in heard.tool_calls.items()}
+    assert calls == {0: ("1", "f", {"a": 1}), 1: ("2", "f", {})}
+
+
+async def test_what_the_server_itself_calls_is_no_call(server: ModelServer, http: Operator) -> None:
+    block: dict[str, Any] = {
+        "type": "server_tool_use",
+        "id": "s",
+        "name": "web_search",
+        "input": {},
+    }
+    delta = {"type": "input_json_delta", "partial_json": '{"query": 1}'}
+    server.play(
+        raw(
+            event("content_block_start", index=0, content_block=block),
+            event("content_block_delta", index=0, delta=delta),
+            event("content_block_start", index=1, content_block={"type": "text", "text": "Found"}),
+            event("message_stop"),
+        )
+    )
+    heard = await hear(network_model("anthropic", server, http), equipped())
+    assert (heard.text, heard.tool_calls) == ("Found", {})
 
 
 async def test_tool_calls_and_counts(server: ModelServer, http: Operator) -> None:

@@ -9,7 +9,14 @@ from kaiwa.domain.events import Delta, TextDelta
 from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.providers.http import Operator
 from kaiwa.providers.registry import create_model, list_kinds
-from tests.providers.asking import NETWORK_KINDS, any_model, hear, hear_first, question
+from tests.providers.asking import (
+    NETWORK_KINDS,
+    any_model,
+    hear,
+    hear_first,
+    network_model,
+    question,
+)
 from tests.support.model_server import ModelServer, hang_after
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("kind", list_kinds())]
@@ -98,3 +105,13 @@ async def test_it_says_whether_it_can_follow_instructions(
     kind: str, server: ModelServer, http: Operator
 ) -> None:
     assert any_model(kind, server, http).generative is (kind != "quoting")
+
+
+async def test_it_says_whether_it_can_call_tools(
+    kind: str, server: ModelServer, http: Operator
+) -> None:
+    known = {"quoting": False, "scripted": True}.get(kind)
+    assert any_model(kind, server, http).calls_tools is known
+    if kind in NETWORK_KINDS:
+        assert network_model(kind, server, http, tools="true").calls_tools is True
+        assert network_model(kind, server, http, tools=False).calls_tools is False

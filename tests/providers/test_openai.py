@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, ToolCall
 from kaiwa.errors import (
     CompletionFailed,
     KaiwaError,
@@ -17,6 +17,7 @@ from kaiwa.errors import (
     OperatorError,
     PromptTooLong,
     ProviderQuotaExceeded,
+    ToolsNotSupported,
 )
 from kaiwa.ports import Sight
 from kaiwa.providers import streaming
@@ -24,7 +25,16 @@ from kaiwa.providers.http import Operator
 from kaiwa.providers.models.openai import OpenAIOptions, OpenAIWire
 from kaiwa.providers.options import make_interpreter
 from kaiwa.providers.registry import create_model
-from tests.providers.asking import CANARY, hear, network_model, pictured, question
+from tests.providers.asking import (
+    CANARY,
+    called,
+    equipped,
+    hear,
+    network_model,
+    observed,
+    pictured,
+    question,
+)
 from tests.support.model_server import Behaviour, ModelServer, fail_within, raw, refuse, speak
 
 pytestmark = pytest.mark.anyio
@@ -166,22 +176,6 @@ def chunk(delta: dict[str, Any] | None = None, **more: Any) -> bytes:
         ([chunk({"refusal": "I cannot", "content": None})], ["I cannot"]),
         ([chunk({"content": ""}), chunk({"role": "assistant", "content": "a"})], ["a"]),
         (
-            [
-                chunk({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f"}}]}),
-                chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]}),
-                chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
-            ],
-            [
-                ToolCallDelta(0, "t", "f", ""),
-                ToolCallDelta(0, "", "", '{"a":'),
-                ToolCallDelta(0, "", "", "1}"),
-            ],
-        ),
-        (
-            [chunk({"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]})],
-            [ToolCallDelta(0, "", "f", "{}")],
-        ),
-        (
             [chunk({"content": "a"}, usage=None, error=None, x_vendor={"y": [1]})],
             ["a"],
         ),
@@ -199,6 +193,184 @@ async def test_the_dialects_of_compatible_servers(
     heard = await hear(network_model("openai", server, http))
     said = [TextDelta(item) if isinstance(item, str) else item for item in expected]
     assert heard.deltas == said
+
+
+async def test_tools_and_what_came_of_them_on_the_wire(server: ModelServer, http: Operator) -> None:
+    first = ToolCall("c1", "clock", "")
+    request = equipped(
+        called(first, ToolCall("c2", "sum", '{"a": 1}')),
+        observed("c1", "12:00"),
+        observed("c2", ""),
+        called(ToolCall("c3", "sum", '{"a":'), text="Once more."),
+        observed("c3", "no JSON"),
+    )
+    body = await sent(server, http, request)
+    assert body["tools"][0] == {
+        "type": "function",
+        "function": {
+            "name": "clock",
+            "description": "Tells the time.",
+            "parameters": {"type": "object", "properties": {}},
+        },
+    }
+
+    def call(id: str, name: str, arguments: str) -> dict[str, Any]:
+        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+    assert body["messages"][2:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call("c1", "clock", "{}"), call("c2", "sum", '{"a": 1}')],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "12:00"},
+        {"role": "tool", "tool_call_id": "c2", "content": ""},
+        {
+            "role": "assistant",
+            "content": "Once more.",
+            "tool_calls": [call("c3", "sum", r'{"INVALID_JSON":"{\"a\":"}')],
+        },
+        {"role": "tool", "tool_call_id": "c3", "content": "no JSON"},
+    ]
+
+
+async def test_what_is_refused_beside_no_tools_is_sent_only_with_some(
+    server: ModelServer, http: Operator
+) -> None:
+    params: dict[str, Any] = {"tools": [1], "tool_choice": "auto", "parallel_tool_calls": False}
+    body = await sent(server, http, msgspec.structs.replace(equipped(), params=params))
+    assert (len(body["tools"]), body["tool_choice"]) == (2, "auto")
+    assert body["parallel_tool_calls"] is False
+    body = await sent(server, http, question(**params))
+    assert params.keys() & body.keys() == set()
+
+
+async def test_the_older_completions_know_no_tools(server: ModelServer, http: Operator) -> None:
+    with pytest.raises(ToolsNotSupported):
+        await sent(server, http, msgspec.structs.replace(equipped(), completion=True))
+    assert server.requests == []
+
+
+def piece(
+    name: str | None = None, arguments: Any = None, *, id: str | None = None, index: int | None = 0
+) -> dict[str, Any]:
+    """A piece of a call."""
+    return {"index": index, "id": id, "function": {"name": name, "arguments": arguments}}
+
+
+def finish(reason: str) -> bytes:
+    choice: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": reason}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+F, G = ("f", '{"a":1}'), ("g", '{"b":2}')
+CALLS: dict[str, tuple[list[list[dict[str, Any]]], list[tuple[str, str, str]]]] = {
+    "OpenAI's own": (
+        [
+            [piece("f", "", id="1")],
+            [piece(arguments='{"a":')],
+            [piece(arguments="1}")],
+            [piece("g", "", id="2", index=1)],
+            [piece(arguments='{"b":2}', index=1)],
+        ],
+        [("1", *F), ("2", *G)],
+    ),
+    "in turns": (
+        [
+            [piece("f", '{"a"', id="1"), piece("g", '{"b"', id="2", index=1)],
+            [piece(arguments=":1}"), piece(arguments=":2}", index=1)],
+        ],
+        [("1", *F), ("2", *G)],
+    ),
+    "whole, without index or id": (
+        [[piece(*F, index=None), piece(*F, index=None), piece(*G, index=None)]],
+        [("", *F), ("", *F), ("", *G)],
+    ),
+    "whole, one in a chunk, without index or id": (
+        [[piece(*F, index=None)], [piece(*F, index=None)], [piece("h", index=None)]],
+        [("", *F), ("", *F), ("", "h", "")],
+    ),
+    "in pieces, without index": (
+        [
+            [piece("f", "", id="1", index=None)],
+            [piece(arguments='{"a":', index=None)],
+            [piece(arguments="1}", index=None)],
+            [piece(*G, id="2", index=None)],
+        ],
+        [("1", *F), ("2", *G)],
+    ),
+    "the index is always 0": (
+        [[piece(*F, id="1")], [piece(*F, id="2")], [piece(*G, id="3")]],
+        [("1", *F), ("2", *F), ("3", *G)],
+    ),
+    "the index is always 0, without ids": (
+        [[piece(*F, id=""), piece(*F, id="")], [piece(*G, id="")]],
+        [("", *F), ("", *F), ("", *G)],
+    ),
+    "name and id in every piece": (
+        [[piece("f", '{"a":', id="1")], [piece("f", "1}", id="1")], [piece("f", "", id="1")]],
+        [("1", *F)],
+    ),
+    "the name in every piece": (
+        [[piece("f", "")], [piece("f", '{"a":')], [piece("f", "1}")], [piece("f", "")]],
+        [("", *F)],
+    ),
+    "another id in every piece": (
+        [[piece("f", "", id="1")], [piece(None, '{"a":', id="2")], [piece(None, "1}", id="3")]],
+        [("1", *F)],
+    ),
+    "the arguments as an object": ([[piece("f", {"a": 1})]], [("", *F)]),
+    "without arguments": ([[piece("f", id="1")]], [("1", "f", "")]),
+}
+
+
+@pytest.mark.parametrize("manner", CALLS)
+async def test_calls_are_told_apart_however_they_come(
+    manner: str, server: ModelServer, http: Operator
+) -> None:
+    chunks, expected = CALLS[manner]
+    said = [chunk({"role": "assistant", "content": None, "tool_calls": calls}) for calls in chunks]
+    server.play(raw(*said, finish("tool_calls"), b"data: [DONE]\n\n"))
+    heard = await hear(network_model("openai", server, http), equipped())
+    assert heard.tool_calls == dict(enumerate(expected))
+    assert heard.text == ""
+
+
+async def test_a_stream_that_ends_with_calls_is_complete(
+    server: ModelServer, http: Operator
+) -> None:
+    server.play(raw(chunk({"content": "Hm", "tool_calls": [piece(*F)]}), finish("tool_calls")))
+    heard = await hear(network_model("openai", server, http), equipped())
+    assert heard.deltas == [TextDelta("Hm"), ToolCallDelta(0, "", *F)]
+
+
+async def test_the_one_call_of_older_servers(server: ModelServer, http: Operator) -> None:
+    names = [chunk({"function_call": {"name": "f"}}), chunk({"function_call": {"arguments": "{}"}})]
+    server.play(raw(*names, finish("function_call")))
+    heard = await hear(network_model("openai", server, http), equipped())
+    assert heard.deltas == [ToolCallDelta(0, "", "f", ""), ToolCallDelta(0, "", "", "{}")]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            {"content": "Hm", "tool_calls": [piece("f", id="1", index=None), piece("f", "{")]},
+            {0: ("1", "f", ""), 1: ("", "f", "{")},
+        ),
+        (
+            {"content": "Hm", "function_call": {"name": "f", "arguments": "{}"}},
+            {0: ("", "f", "{}")},
+        ),
+    ],
+)
+async def test_calls_in_an_answer_that_is_no_stream(
+    said: dict[str, Any], expected: object, server: ModelServer, http: Operator
+) -> None:
+    body = json.dumps({"choices": [{"message": said, "finish_reason": "tool_calls"}]})
+    server.play(raw(body.encode(), content_type="application/json"))
+    heard = await hear(network_model("openai", server, http), equipped())
+    assert (heard.text, heard.tool_calls) == ("Hm", expected)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +442,7 @@ async def test_large_pictures_are_written_beside_the_loop(
     wire = Watched(options, server.openai_url)
     wire.threads = []
     interpreter = make_interpreter("openai", options)
-    model = streaming.ModelServer(wire, http, interpreter, 0.001, Sight())
+    model = streaming.ModelServer(wire, http, interpreter, 0.001, Sight(), None)
     for size in (1_000, 1_000_000):
         await hear(model, pictured(bytes(size)))
         url = server.requests[-1].body["messages"][0]["content"][1]["image_url"]["url"]

@@ -24,6 +24,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Sent with every request, and stronger than our own."""
     vision: bool | None = None
     """Whether its models can look at pictures; None when the server is to say so itself."""
+    tools: bool | None = None
+    """Whether its models can call tools; None when the server is to say so itself."""
     retry_wait: float = 0.5
     """Seconds before the second attempt."""
 

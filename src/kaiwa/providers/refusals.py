@@ -20,6 +20,7 @@ from kaiwa.errors import (
     PromptTooLong,
     ProviderNotInitialized,
     ProviderQuotaExceeded,
+    ToolsNotSupported,
 )
 from kaiwa.providers.http import redact
 
@@ -48,6 +49,8 @@ class Asked(Struct, frozen=True):
     model: str
     pictured: bool
     """Whether it carried pictures."""
+    equipped: bool
+    """Whether it carried tools."""
 
 
 class Refusal(Struct, frozen=True):
@@ -88,23 +91,29 @@ class Refused(Exception):
 class _Rule(Struct, frozen=True):
     """Fits by status, by code, or by words within an answer of status 4xx.
 
-    One of pictures fits only requests that carried some; its words may come with any status.
+    One that is `about` something fits only requests that carried it; its words may come with any
+    status.
     """
 
     make: Callable[[Refusal], KaiwaError]
     statuses: frozenset[int] = frozenset()
     codes: frozenset[str] = frozenset()
     words: re.Pattern[str] | None = None
-    of_pictures: bool = False
+    about: Callable[[Asked], bool] | None = None
 
     def fits(self, refusal: Refusal) -> bool:
-        if self.of_pictures and not refusal.asked.pictured:
+        if self.about and not self.about(refusal.asked):
             return False
         if refusal.status in self.statuses or refusal.codes & self.codes:
             return True
-        if self.words is None or (refusal.status >= 500 and not self.of_pictures):
+        if self.words is None or (refusal.status >= 500 and not self.about):
             return False
         return bool(self.words.search(refusal.sentence))
+
+
+def tools_not_supported(model: str) -> KaiwaError:
+    """What everybody says of a model that cannot call tools."""
+    return ToolsNotSupported(f"The model {model} cannot call tools.")
 
 
 def _unauthorized(refusal: Refusal) -> KaiwaError:
@@ -123,24 +132,44 @@ def _failed(refusal: Refusal) -> KaiwaError:
     return CompletionFailed(f"[{refusal.provider}] {kind}, {refusal.sentence}")
 
 
-# What a model is said not to take; formats, sizes and addresses of pictures are other matters.
+def _cannot(what: str, more: str) -> re.Pattern[str]:
+    """Words that say that a model cannot do `what`; `more` are those of single servers."""
+    quote = "['\"`]?"
+    return re.compile(
+        rf"\b(?:no|not|\w+n['’]t) (?:\w+ ){{0,3}}support (?:\w+ ){{0,2}}{quote}{what}"
+        rf"|{what}{quote} (?:is |are )?(?:not (?:support(?:ed)?|enabled)|only supported by)\b"
+        rf"|{more}",
+        re.IGNORECASE,
+    )
+
+
+# What a model is said not to take; formats, sizes and addresses of pictures are other matters, and
+# so are choosing among tools and calling several at once.
 _SIGHT: Final = (
     r"(?:vision|multi-?modal|images?|image[ _](?:url|inputs?|content)(?: modality)?)"
     r"(?![\w/]| (?:format|type|url|link|size|file))"
 )
+_TOOLS: Final = r"(?<!parallel )\b(?:tools|(?:tool|function)[ _-](?:use|usage|calls?|calling))\b"
 _RULES: Final = (
     _Rule(
         lambda refusal: PicturesNotSupported(
             f"The model {refusal.asked.model} cannot look at pictures."
         ),
-        words=re.compile(
-            rf"\b(?:no|not|\w+n['’]t) (?:\w+ ){{0,3}}support (?:\w+ ){{0,2}}{_SIGHT}"
-            rf"|{_SIGHT} (?:is |are )?(?:not (?:supported|enabled)|only supported by)"
-            r"|not a multi-?modal model|at most 0 image|data required for image input"
+        words=_cannot(
+            _SIGHT,
+            r"not a multi-?modal model|at most 0 image|data required for image input"
             r"|unknown variant .?image|content\W{1,5}(?:value )?must be a string",
-            re.IGNORECASE,
         ),
-        of_pictures=True,
+        about=lambda asked: asked.pictured,
+    ),
+    _Rule(
+        lambda refusal: tools_not_supported(refusal.asked.model),
+        words=_cannot(
+            _TOOLS,
+            r"requires --enable-auto-tool-choice|tools param requires --jinja"
+            r"|(?:unsupported param|arguments? supplied)\b[^.]*\btools\b",
+        ),
+        about=lambda asked: asked.equipped,
     ),
     _Rule(
         lambda _: ProviderQuotaExceeded(),

@@ -19,7 +19,7 @@ from tenacity import (
 )
 
 from kaiwa.domain.events import Delta
-from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.prompt import ModelRequest, ToolCall
 from kaiwa.domain.sse import SseEvent, SseFault, SseParser
 from kaiwa.errors import KaiwaError
 from kaiwa.ports import DeltaStream, Rest, Sight, Take
@@ -91,6 +91,23 @@ class Vendor(Protocol):
         ...
 
 
+def is_object(text: str) -> bool:
+    """Whether it is JSON of an object, as the arguments of a tool are when they are whole."""
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def write_arguments(call: ToolCall) -> str:
+    """JSON of an object, which servers insist on, also when the model wrote none."""
+    if is_object(call.arguments):
+        return call.arguments
+    broken = {"INVALID_JSON": call.arguments} if call.arguments.strip() else {}
+    return msgspec.json.encode(broken).decode()
+
+
 class _Nonsense(Exception):
     """The answer makes no sense; the message is the part of a sentence that says why."""
 
@@ -112,12 +129,14 @@ class ModelServer:
         interpreter: Interpreter,
         retry_wait: float,
         sight: Sight,
+        calls_tools: bool | None,
     ) -> None:
         """`retry_wait`: seconds before the second attempt; the third waits about twice as long."""
         self._vendor = vendor
         self._http = http
         self._interpreter = interpreter
         self._sight = sight
+        self._calls_tools = calls_tools
         self._back_off = wait_exponential_jitter(multiplier=retry_wait, jitter=retry_wait)
 
     @property
@@ -126,7 +145,7 @@ class ModelServer:
 
     @property
     def calls_tools(self) -> bool | None:
-        return None
+        return self._calls_tools
 
     @property
     def sight(self) -> Sight:
@@ -171,7 +190,7 @@ class ModelServer:
         return await retrying(ask)
 
     async def _ask_once(self, request: ModelRequest) -> "_AnswerStream":
-        asked = Asked(request.model, request.pictured)
+        asked = Asked(request.model, request.pictured, bool(request.tools))
         call = await self._write(request, asked)
         try:
             return await self._send(call, asked)

@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture, ToolCall
 from kaiwa.domain.sse import SseEvent
 from kaiwa.errors import ProviderNotInitialized
 from kaiwa.ports import ChatModel, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
 from kaiwa.providers.refusals import Refusal
-from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer
+from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer, write_arguments
 
 _KIND: Final = "anthropic"
 _DEFAULT_URL: Final = "https://api.anthropic.com"
@@ -31,7 +31,8 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
     wire = AnthropicWire(checked, base_url)
     # It takes 5 MB in base64, and looks at no more pixels.
     sight = Sight(checked.vision, longest_side=1568, most_bytes=3_750_000)
-    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait, sight)
+    interpreter = make_interpreter(_KIND, checked)
+    return ModelServer(wire, http, interpreter, checked.retry_wait, sight, checked.tools)
 
 
 class AnthropicWire:
@@ -61,6 +62,7 @@ class AnthropicWire:
         }
         if system:
             body["system"] = system
+        body |= _write_tools(request)
         body |= _write_params(request)
         return Call(self._url, self._headers, msgspec.json.encode(body))
 
@@ -80,46 +82,74 @@ def _write_messages(
     Empty messages are left out, since the API refuses them.
     """
     system: list[str] = []
-    turns: list[tuple[str, list[str]]] = []
-    pictures: dict[int, list[PromptPicture]] = {}
+    turns: list[tuple[str, list[PromptMessage]]] = []
     for message in messages:
-        if not message.text.strip() and not message.pictures:
+        result = message.role == "tool"
+        role = "user" if result else message.role
+        if not (message.text.strip() or message.pictures or message.calls or result):
             continue
-        if message.role == "system":
+        if role == "system":
             system.append(message.text)
-        elif turns and turns[-1][0] == message.role:
-            turns[-1][1].append(message.text)
+        elif turns and turns[-1][0] == role:
+            turns[-1][1].append(message)
         elif turns or message.role == "user":
-            turns.append((message.role, [message.text]))
-        if message.pictures and turns:
-            pictures.setdefault(len(turns) - 1, []).extend(message.pictures)
+            turns.append((role, [message]))
     if not turns:
-        turns, system = [("user", system)], []
-    written = [
-        {"role": role, "content": _write_content(texts, pictures.get(number, []))}
-        for number, (role, texts) in enumerate(turns)
+        turns, system = [("user", [PromptMessage("user", text) for text in system])], []
+    written: list[dict[str, object]] = [
+        {"role": role, "content": _write_content(turn)} for role, turn in turns
     ]
     return "\n\n".join(system), written
 
 
-def _write_content(texts: Sequence[str], pictures: Sequence[PromptPicture]) -> object:
-    text = "\n\n".join(text for text in texts if text.strip())
-    if not pictures:
+def _write_content(turn: Sequence[PromptMessage]) -> object:
+    """The API wants results before all else."""
+    blocks = [_write_result(message) for message in turn if message.role == "tool"]
+    blocks += [_write_picture(picture) for message in turn for picture in message.pictures]
+    calls = [_write_call(call) for message in turn for call in message.calls]
+    text = "\n\n".join(m.text for m in turn if m.role != "tool" and m.text.strip())
+    if not blocks and not calls:
         return text
-    blocks: list[dict[str, object]] = []
-    for picture in pictures:
-        source: dict[str, str] = {"type": "url", "url": picture.url}
-        if not picture.url:
-            data = b64encode(picture.data).decode()
-            source = {"type": "base64", "media_type": picture.mime_type, "data": data}
-        blocks.append({"type": "image", "source": source})
-    return [*blocks, {"type": "text", "text": text}] if text else blocks
+    if text:
+        blocks.append({"type": "text", "text": text})
+    return blocks + calls
+
+
+def _write_result(message: PromptMessage) -> dict[str, object]:
+    block: dict[str, object] = {"type": "tool_result", "tool_use_id": message.call_id}
+    return {**block, "content": message.text} if message.text.strip() else block
+
+
+def _write_picture(picture: PromptPicture) -> dict[str, object]:
+    source: dict[str, str] = {"type": "url", "url": picture.url}
+    if not picture.url:
+        data = b64encode(picture.data).decode()
+        source = {"type": "base64", "media_type": picture.mime_type, "data": data}
+    return {"type": "image", "source": source}
+
+
+def _write_call(call: ToolCall) -> dict[str, object]:
+    arguments = msgspec.Raw(write_arguments(call).encode())
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+
+
+def _write_tools(request: ModelRequest) -> dict[str, object]:
+    """The tools, or those called earlier when there are none now: the API wants to know them."""
+    if request.tools:
+        tools: list[dict[str, object]] = [
+            {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+            for tool in request.tools
+        ]
+        return {"tools": tools}
+    called = dict.fromkeys(call.name for message in request.messages for call in message.calls)
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in called]
+    return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
 
 
 def _write_params(request: ModelRequest) -> dict[str, object]:
     given = request.params
     params = {name: given[name] for name in _PARAMS if given.get(name) not in (None, "", [], {})}
-    if thinking := _write_thinking(given):
+    if thinking := _write_thinking(request):
         params["thinking"] = thinking
         # The API refuses these beside thinking.
         params.pop("temperature", None)
@@ -131,8 +161,14 @@ def _write_params(request: ModelRequest) -> dict[str, object]:
     return params
 
 
-def _write_thinking(given: Mapping[str, object]) -> object:
-    """App files say `thinking: true` and `thinking_budget`; the API's own object passes as is."""
+def _write_thinking(request: ModelRequest) -> object:
+    """App files say `thinking: true` and `thinking_budget`; the API's own object passes as is.
+
+    None after a call: the API then wants the thoughts that led to it, and those are not kept.
+    """
+    if any([message.calls for message in request.messages if message.role == "assistant"][-1:]):
+        return None
+    given = request.params
     thinking = given.get("thinking")
     if thinking is True:
         return {"type": "enabled", "budget_tokens": given.get("thinking_budget") or 1024}
@@ -239,9 +275,8 @@ class AnthropicReading:
             deltas.append(TextDelta(part.text))
         elif part.thinking:
             deltas.append(ReasoningDelta(part.thinking))
-        elif part.partial_json:
-            number = self._tools.setdefault(index, len(self._tools))
-            deltas.append(ToolCallDelta(number, "", "", part.partial_json))
+        elif part.partial_json and index in self._tools:
+            deltas.append(ToolCallDelta(self._tools[index], "", "", part.partial_json))
 
     def _take_usage(self, usage: _Usage | None, deltas: list[Delta]) -> None:
         if usage is not None:

@@ -9,21 +9,23 @@ import msgspec
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, ToolSpec
 from kaiwa.domain.sse import SseEvent
 from kaiwa.errors import CompletionFailed, ProviderNotInitialized
 from kaiwa.ports import ChatModel, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
-from kaiwa.providers.refusals import Refusal
-from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer
+from kaiwa.providers.refusals import Refusal, tools_not_supported
+from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer, is_object, write_arguments
 
 _KIND: Final = "openai"
 _DEFAULT_URL: Final = "https://api.openai.com/v1"
 _REASONS: Final = re.compile(r"o1|o3|o4|gpt-5")
 # What we say ourselves, or what is no parameter of the wire; all others are passed on.
-_ASKED: Final = ("model", "messages", "prompt", "stream", "stream_options", "user", "n")
+_ASKED: Final = ("model", "messages", "prompt", "stream", "stream_options", "tools", "user", "n")
 _OURS: Final = frozenset((*_ASKED, "script", "json_schema"))
+# Refused beside no tools.
+_OF_TOOLS: Final = frozenset(("tool_choice", "parallel_tool_calls"))
 
 
 class OpenAIOptions(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,8 +39,9 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
     """See `OpenAIOptions`; servers other than OpenAI's need no `api_key`."""
     checked = read_options(_KIND, OpenAIOptions, options)
     wire = OpenAIWire(checked, read_base_url(_KIND, checked, _DEFAULT_URL))
+    interpreter = make_interpreter(_KIND, checked)
     sight = Sight(checked.vision)
-    return ModelServer(wire, http, make_interpreter(_KIND, checked), checked.retry_wait, sight)
+    return ModelServer(wire, http, interpreter, checked.retry_wait, sight, checked.tools)
 
 
 class OpenAIWire:
@@ -63,14 +66,15 @@ class OpenAIWire:
             raise ProviderNotInitialized(f"Model {request.model} credentials is not initialized.")
         body: dict[str, object] = {"model": request.model, "stream": True}
         if request.completion:
+            if request.tools:
+                raise tools_not_supported(request.model)
             path = "/completions"
             body["prompt"] = "".join(message.text for message in request.messages)
         else:
             path = "/chat/completions"
-            body["messages"] = [
-                {"role": m.role, "content": _write_parts(m) if m.pictures else m.text}
-                for m in request.messages
-            ]
+            body["messages"] = [_write_message(message) for message in request.messages]
+        if request.tools:
+            body["tools"] = [_write_tool(tool) for tool in request.tools]
         if self._asks_usage:
             body["stream_options"] = {"include_usage": True}
         body |= _write_params(request, self._name)
@@ -87,6 +91,35 @@ class OpenAIWire:
         return b'"stream_options"' in call.body
 
 
+def _write_message(message: PromptMessage) -> dict[str, object]:
+    content = _write_parts(message) if message.pictures else message.text
+    written: dict[str, object] = {"role": message.role, "content": content}
+    if message.calls:
+        written["content"] = content or None  # some servers refuse an empty text
+        written["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": write_arguments(call)},
+            }
+            for call in message.calls
+        ]
+    elif message.role == "tool":
+        written["tool_call_id"] = message.call_id
+    return written
+
+
+def _write_tool(tool: ToolSpec) -> dict[str, object]:
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    }
+
+
 def _write_parts(message: PromptMessage) -> list[dict[str, object]]:
     parts: list[dict[str, object]] = []
     if message.text:
@@ -99,10 +132,11 @@ def _write_parts(message: PromptMessage) -> list[dict[str, object]]:
 
 def _write_params(request: ModelRequest, provider: str) -> dict[str, object]:
     given = request.params
+    hidden = _OURS if request.tools else _OURS | _OF_TOOLS
     params = {
         name: value
         for name, value in given.items()
-        if name not in _OURS and value not in (None, "", [], {})
+        if name not in hidden and value not in (None, "", [], {})
     }
     if _REASONS.match(request.model) and "max_tokens" in params:
         params["max_completion_tokens"] = params.pop("max_tokens")
@@ -131,7 +165,8 @@ def _write_format(shape: str, schema: object, provider: str) -> dict[str, object
 
 class _Function(Struct, gc=False):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    """Some servers send the object itself."""
 
 
 class _ToolCall(Struct, gc=False):
@@ -146,6 +181,8 @@ class _Said(Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+    """The one call, as it was told before there were `tool_calls`."""
 
 
 class _Choice(Struct, gc=False):
@@ -175,6 +212,7 @@ class OpenAIReading:
     def __init__(self) -> None:
         self.finished = False
         self.complete = False
+        self._calls = _Calls()
 
     def read(self, event: SseEvent, deltas: list[Delta]) -> None:
         if event.data == b"[DONE]":
@@ -202,6 +240,8 @@ class OpenAIReading:
                 deltas.append(TextDelta(choice.text))
             elif said := choice.delta or choice.message:
                 _take_said(said, deltas)
+                if said.tool_calls or said.function_call:
+                    self._calls.take(said, deltas, whole=choice.delta is None)
         if usage := chunk.usage:
             deltas.append(UsageDelta(usage.prompt_tokens or 0, usage.completion_tokens or 0))
 
@@ -211,9 +251,55 @@ def _take_said(said: _Said, deltas: list[Delta]) -> None:
         deltas.append(ReasoningDelta(reasoning))
     if text := said.content or said.refusal:
         deltas.append(TextDelta(text))
-    for position, call in enumerate(said.tool_calls or ()):
-        index = position if call.index is None else call.index
-        function = call.function or _Function()
-        deltas.append(
-            ToolCallDelta(index, call.id or "", function.name or "", function.arguments or "")
-        )
+
+
+class _OpenCall(Struct, gc=False):
+    """What has come of one call."""
+
+    number: int
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = []
+
+    def continues(self, id: str, name: str, arguments: str) -> bool:
+        """Whether these are a further piece of it; some servers repeat the name in each.
+
+        Without a name they are, whatever the id: there are servers that invent one for each piece.
+        """
+        if not name or not self.name:
+            return True
+        if id and self.id:
+            return id == self.id
+        return name == self.name and not (arguments and is_object("".join(self.arguments)))
+
+
+class _Calls:
+    """Tells the calls of one answer apart.
+
+    Not by `index` alone: some servers leave it out, others give the same to calls made at once.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._open: dict[int | None, _OpenCall] = {}
+        """The last call by `index`; by None the last of all."""
+
+    def take(self, said: _Said, deltas: list[Delta], *, whole: bool) -> None:
+        pieces = said.tool_calls or [_ToolCall(0, function=said.function_call)]
+        for position, piece in enumerate(pieces):
+            self._take_piece(position if whole else piece.index, piece, deltas)
+
+    def _take_piece(self, index: int | None, piece: _ToolCall, deltas: list[Delta]) -> None:
+        function = piece.function or _Function()
+        id, name, arguments = piece.id or "", function.name or "", function.arguments or ""
+        if not isinstance(arguments, str):
+            arguments = msgspec.json.encode(arguments).decode()
+        call = self._open.get(index)
+        if call is None or not call.continues(id, name, arguments):
+            call = self._open[index] = self._open[None] = _OpenCall(self._count)
+            self._count += 1
+        id, name = "" if call.id else id, "" if call.name else name
+        call.id, call.name = call.id or id, call.name or name
+        call.arguments.append(arguments)
+        if id or name or arguments:
+            deltas.append(ToolCallDelta(call.number, id, name, arguments))

@@ -251,7 +251,7 @@ def _fail(failure: Failure, provider: str, model: str) -> KaiwaError:
     }
     return Refusal(
         provider=provider,
-        asked=Asked(model, pictured=False),
+        asked=Asked(model, pictured=False, equipped=False),
         status=statuses.get(failure.kind, 500),
         codes=frozenset(),
         sentence=failure.message,
