@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from kaiwa.domain.events import ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, ToolCall
 from kaiwa.errors import (
     CompletionFailed,
     KaiwaError,
@@ -17,11 +17,12 @@ from kaiwa.errors import (
     PromptTooLong,
     ProviderNotInitialized,
     ProviderQuotaExceeded,
+    ToolsNotSupported,
 )
 from kaiwa.ports import ChatModel
 from kaiwa.providers.http import Operator
 from kaiwa.providers.registry import create_model
-from tests.providers.asking import Heard, hear, hear_into, question
+from tests.providers.asking import Heard, called, equipped, hear, hear_into, observed, question
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +64,7 @@ async def test_the_steps_of_a_reply() -> None:
         {"text": " 你好 you "},
         {"pieces": ["a b", "", "c"]},
         {"repeat": {"text": "x", "times": 3}},
-        {"tool_call": {"id": "1", "name": "f", "arguments": "{}"}},
+        {"tool_calls": [{"id": "1", "name": "f", "arguments": "{}"}]},
         {"usage": {"prompt": 5, "completion": 6}},
     ]
     heard = await hear(scripted(steps))
@@ -135,6 +136,40 @@ async def test_placeholders_show_what_the_model_was_given() -> None:
     assert heard.text == "c {prompt}|1|Be {question}|{unknown}"
     heard = await hear(scripted([{"pieces": ["{prompt}"]}]), ModelRequest("m", messages[1:2], {}))
     assert heard.text == '[{"role":"user","text":"a"}]'
+
+
+async def test_a_reply_may_wait_for_a_round_of_an_agent() -> None:
+    calls: Script = [{"name": "clock"}, {"name": "sum", "arguments": '{"a": 1}'}]
+    model = scripted(
+        {"after": 0, "steps": [{"text": "I use {tools}.", "tool_calls": calls}]},
+        {"after": 1, "steps": [{"tool_calls": [{"name": "clock", "id": "again"}]}]},
+        {"when": "time", "steps": [{"text": "They say {observations} ({history} before)."}]},
+    )
+    heard = await hear(model, equipped())
+    assert heard.text == "I use clock, sum."
+    assert heard.tool_calls == {0: ("call_1", "clock", "{}"), 1: ("call_2", "sum", '{"a": 1}')}
+    first = called(ToolCall("call_1", "clock", "{}"), ToolCall("call_2", "sum", '{"a": 1}'))
+    round = (first, observed("call_1", "noon"), observed("call_2", "2"))
+    assert (await hear(model, equipped(*round))).tool_calls == {0: ("again", "clock", "{}")}
+    rounds = (*round, called(ToolCall("again", "clock", "{}")), observed("again", "one"))
+    assert (await hear(model, equipped(*rounds))).text == "They say noon\n2\none (0 before)."
+    later = (*rounds, PromptMessage("assistant", "One."), PromptMessage("user", "Now?"))
+    assert (await hear(model, equipped(*later))).text == "I use clock, sum."
+
+
+async def test_a_call_may_come_in_pieces() -> None:
+    first = {"name": "f", "arguments": '{"a":'}
+    further = {"index": 0, "id": "", "arguments": "1}"}
+    heard = await hear(scripted([{"tool_calls": [first]}, {"tool_calls": [further]}]), equipped())
+    assert heard.tool_calls == {0: ("call_1", "f", '{"a":1}')}
+
+
+async def test_it_may_be_a_model_that_cannot_call_tools() -> None:
+    model = scripted([{"text": "Thought: {tools}"}], tools=False)
+    assert model.calls_tools is False
+    assert (await hear(model, question())).text == "Thought: "
+    with pytest.raises(ToolsNotSupported, match=r"The model model-1 cannot call tools\."):
+        await hear(model, equipped())
 
 
 async def test_an_app_may_carry_its_script() -> None:

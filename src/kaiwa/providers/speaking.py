@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from kaiwa.domain.events import Delta
-from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.ports import Take
 
 _CJK = "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003134f"
@@ -34,6 +34,13 @@ def question_of(request: ModelRequest) -> str:
     if not said:
         said = [message.text for message in request.messages]
     return said[-1] if said else ""
+
+
+def since_question(request: ModelRequest) -> Sequence[PromptMessage]:
+    """What came after the user's last question: an agent's rounds."""
+    roles = [message.role for message in reversed(request.messages)]
+    count = roles.index("user") if "user" in roles else 0
+    return request.messages[len(roles) - count :]
 
 
 def system_of(request: ModelRequest) -> str:

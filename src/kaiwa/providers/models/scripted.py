@@ -7,7 +7,7 @@ says `You said: …`. See `Reply` and `Step` for the format.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -18,16 +18,22 @@ import yaml
 from msgspec import Meta, Struct
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest
+from kaiwa.domain.prompt import ModelRequest, PromptMessage
 from kaiwa.errors import CompletionFailed, KaiwaError, OperatorError
 from kaiwa.ports import ChatModel, DeltaStream, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import read_options
-from kaiwa.providers.refusals import Asked, Refusal
-from kaiwa.providers.speaking import Spoken, question_of, split_tokens, system_of
+from kaiwa.providers.refusals import Asked, Refusal, tools_not_supported
+from kaiwa.providers.speaking import (
+    Spoken,
+    question_of,
+    since_question,
+    split_tokens,
+    system_of,
+)
 
 _KIND: Final = "scripted"
-_PLACEHOLDER: Final = re.compile(r"\{(question|history|system|prompt)\}")
+_PLACEHOLDER: Final = re.compile(r"\{(question|history|system|prompt|tools|observations)\}")
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -45,10 +51,14 @@ FailureKind = Literal[
 
 
 class ToolCall(Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    id: str = "call_1"
+    """A call, or with an `index` that has come before a further piece of one."""
+
+    name: str = ""
+    id: str | None = None
+    """None: made of the index, `call_1` for the first."""
     arguments: str = "{}"
-    index: Count = 0
+    index: Count | None = None
+    """None: its place among the step's."""
 
 
 class Counts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,8 +80,9 @@ class Repeat(Struct, frozen=True, forbid_unknown_fields=True):
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
     """What is said or happens; a step that holds several plays them in this order.
 
-    Texts may hold `{question}`, `{history}` (the number of earlier exchanges), `{system}` and
-    `{prompt}` (all messages as JSON).
+    Texts may hold `{question}`, `{history}` (the number of earlier exchanges), `{system}`,
+    `{prompt}` (all messages as JSON), `{tools}` (the names of those offered) and `{observations}`
+    (what tools have said since the question).
     """
 
     silence: Seconds = 0
@@ -83,7 +94,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     """Said as they are; empty ones are left out."""
     repeat: Repeat | None = None
     """Its text is one piece."""
-    tool_call: ToolCall | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
     usage: Counts | None = None
     fail: Failure | None = None
     hang: bool = False
@@ -103,6 +114,8 @@ class Reply(Struct, frozen=True, forbid_unknown_fields=True):
     steps: tuple[Step, ...]
     when: str = ""
     system: str = ""
+    after: Count | None = None
+    """How many rounds an agent has behind it since the question: 0 when it is first asked."""
 
 
 class ScriptedOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +124,8 @@ class ScriptedOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The path of a YAML file: a list of replies, or a mapping with that list as `replies`."""
     replies: tuple[Reply, ...] = ()
     burst: Burst = 1
+    tools: bool = True
+    """False: a model that cannot call tools."""
 
 
 class _ScriptFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,20 +139,21 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
     """See `ScriptedOptions`; nothing is sent anywhere."""
     checked = read_options(_KIND, ScriptedOptions, options)
     replies = checked.replies + (_read_file(Path(checked.script)) if checked.script else ())
-    return ScriptedModel(checked.name, replies, checked.burst)
+    return ScriptedModel(checked, replies)
 
 
 class ScriptedModel:
     """A `ChatModel` that says what it was told to say."""
 
-    def __init__(self, name: str, replies: tuple[Reply, ...], burst: int) -> None:
-        self._name = name
+    def __init__(self, options: ScriptedOptions, replies: tuple[Reply, ...]) -> None:
+        self._name = options.name
+        self._burst = options.burst
+        self._calls_tools = options.tools
         self._replies = replies
-        self._burst = burst
 
     @property
     def calls_tools(self) -> bool:
-        return True
+        return self._calls_tools
 
     @property
     def sight(self) -> Sight:
@@ -149,6 +165,8 @@ class ScriptedModel:
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[DeltaStream]:
+        if request.tools and not self._calls_tools:
+            raise tools_not_supported(request.model)
         reply = _find_reply(self._find_script(request), request)
         async with aclosing(self._play(reply, request)) as items:
             yield Spoken(items)
@@ -196,8 +214,10 @@ def _read_file(path: Path) -> tuple[Reply, ...]:
 def _find_reply(replies: tuple[Reply, ...], request: ModelRequest) -> Reply:
     question = question_of(request).lower()
     system = system_of(request).lower()
+    rounds = _count_answers(since_question(request))
     for reply in replies:
-        if reply.when.lower() in question and reply.system.lower() in system:
+        fits = reply.when.lower() in question and reply.system.lower() in system
+        if fits and reply.after in (None, rounds):
             return reply
     return _ECHO
 
@@ -213,8 +233,10 @@ def _say(step: Step, request: ModelRequest) -> Iterator[Delta]:
     if step.repeat is not None and (piece := _fill(step.repeat.text, request)):
         for _ in range(step.repeat.times):
             yield TextDelta(piece)
-    if call := step.tool_call:
-        yield ToolCallDelta(call.index, call.id, call.name, call.arguments)
+    for position, call in enumerate(step.tool_calls):
+        index = position if call.index is None else call.index
+        id = f"call_{index + 1}" if call.id is None else call.id
+        yield ToolCallDelta(index, id, call.name, call.arguments)
     if step.usage is not None:
         yield UsageDelta(step.usage.prompt, step.usage.completion)
 
@@ -228,13 +250,23 @@ def _fill(text: str, request: ModelRequest) -> str:
             case "question":
                 return question_of(request)
             case "history":
-                return str(sum(message.role == "assistant" for message in request.messages))
+                rounds = _count_answers(since_question(request))
+                return str(_count_answers(request.messages) - rounds)
             case "system":
                 return system_of(request)
+            case "tools":
+                return ", ".join(tool.name for tool in request.tools)
+            case "observations":
+                said = [m.text for m in since_question(request) if m.role == "tool"]
+                return "\n".join(said)
             case _:
                 return msgspec.json.encode(request.messages).decode()
 
     return _PLACEHOLDER.sub(value_of, text)
+
+
+def _count_answers(messages: Sequence[PromptMessage]) -> int:
+    return sum(message.role == "assistant" for message in messages)
 
 
 def _fail(failure: Failure, provider: str, model: str) -> KaiwaError:
