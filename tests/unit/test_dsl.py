@@ -215,7 +215,7 @@ def test_a_completion_model_is_read():
         ),
         (
             "  agent_mode: {enabled: true, tools: [{tool_name: clock, enabled: true}]}",
-            "agent_mode.tools.0: tools are not honoured yet",
+            "agent_mode: tools are used by agents alone; the mode of this app is chat",
         ),
         (
             "  dataset_query_variable: q",
@@ -276,11 +276,10 @@ def test_other_remarks_name_their_key():
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("mode: chat", "mode: agent-chat", "1: app.mode: agents are not supported yet"),
         (
             "mode: chat",
             "mode: workflow",
-            "1: app.mode: 'workflow' apps are not supported; it can be 'chat'",
+            "1: app.mode: 'workflow' apps are not supported; it can be 'chat' or 'agent-chat'",
         ),
         (", mode: chat", "", "1: app.mode: is missing"),
         ("name: A", "name: ''", "1: app.name: must not be empty"),
@@ -330,8 +329,8 @@ def test_a_fault_names_file_line_and_key(old: str, new: str, fault: str):
     ("text", "fault"),
     [
         (
-            "  agent_mode: {enabled: true, strategy: function_call}",
-            "5: model_config.agent_mode: agents are not supported yet",
+            "  agent_mode: {max_iteration: 0}",
+            "5: model_config.agent_mode.max_iteration: must be a whole number of at least 1",
         ),
         (
             "  speech_to_text: {enabled: maybe}",

@@ -45,7 +45,8 @@ async def post_chat_message(request: ApiRequest) -> ASGIApp:
     order, blocking, given = read_order(body, caller)
     site.context.running.admit(caller.app.id, caller.config.max_active_requests)
     if blocking and not caller.config.blocking:
-        raise InvalidParam("This app does not support blocking mode")
+        kind = "Agent Chat App" if caller.config.agent else "This app"
+        raise InvalidParam(f"{kind} does not support blocking mode")
     ready = await check_order(order, site.context, conversation)
     ready = await bring_files(ready, given, site.context)
     if blocking:

@@ -16,7 +16,7 @@ from kaiwa.chat.relay import relay, say
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import AppConfig, ModelConfig
-from kaiwa.domain.events import TurnOpened
+from kaiwa.domain.events import TurnEvent, TurnOpened
 from kaiwa.domain.history import (
     check_fits,
     history_budget,
@@ -25,12 +25,12 @@ from kaiwa.domain.history import (
     trim,
 )
 from kaiwa.domain.message import Exchange, Inputs, Message
-from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture
+from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture, ToolSpec
 from kaiwa.domain.request import build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
 from kaiwa.domain.usage import Round, Usage
 from kaiwa.errors import KaiwaError, ModelNotSupported, PicturesNotSupported, PromptTooLong
-from kaiwa.ports import Emit, Kit, ModelChoice
+from kaiwa.ports import Emit, Kit, ModelChoice, Rest
 from kaiwa.store.db import Database
 from kaiwa.store.messages import read_history
 
@@ -74,6 +74,14 @@ class Asking:
         self._emit = emit
         self._rounds: list[Round] = []
         self._history: Sequence[PromptMessage] = ()
+        self._model: ModelChoice | None = None
+        """Asked last."""
+        self._since: list[PromptMessage] = []
+        """What an agent has done since the question."""
+        self.tools: tuple[ToolSpec, ...] = ()
+        """What the model may call."""
+        self.begins: TurnEvent | None = None
+        """Said just before whatever is said next."""
 
     @property
     def usage(self) -> Usage:
@@ -93,9 +101,22 @@ class Asking:
     async def announce(self, message: Message) -> None:
         """Say that the question is on disk, and under which ids."""
         opened = TurnOpened(
-            message.conversation_id, message.id, self._live.task_id, message.created_at
+            message.conversation_id,
+            message.id,
+            self._live.task_id,
+            message.created_at,
+            self._config.agent is not None,
         )
         await say(self._emit, [opened])
+
+    async def say(self, events: Sequence[TurnEvent]) -> None:
+        """Beside what the model says."""
+        if events:
+            await say(self._begin, events)
+
+    def _begin(self, events: Sequence[TurnEvent]) -> Rest | None:
+        first, self.begins = self.begins, None
+        return self._emit([first, *events] if first else events)
 
     async def ask(
         self, kit: Kit, fallback: Fallback | None, history: Sequence[PromptMessage] | None
@@ -120,6 +141,18 @@ class Asking:
         if any(message.pictures or message.documents for message in history):
             history = await load_history(history, model, self._find_room(model), self._room)
         self._history = history
+        await self._call_as_it_fits(model)
+
+    async def ask_on(self, since: Sequence[PromptMessage]) -> None:
+        """Ask the same model once more, told what has been done since. Raises as `ask`."""
+        assert self._model
+        self._since += since
+        self._pictures = ()  # it has seen them
+        self._answer.begin_round()
+        await self._call_as_it_fits(self._model)
+
+    async def _call_as_it_fits(self, model: ModelChoice) -> None:
+        self._model = model
         try:
             await self._call(model)
         except PromptTooLong:
@@ -160,8 +193,10 @@ class Asking:
             async with model.server.stream(request) as stream:
                 # What was told is not needed for as long as the answer takes.
                 del request
-                self._history, self._pictures = (), ()
-                await relay(stream, self._answer, self._live, self._emit)
+                if self._config.agent is None:
+                    self._history, self._pictures = (), ()
+                emit = self._begin if self._config.agent else self._emit
+                await relay(stream, self._answer, self._live, emit)
         except KaiwaError:
             refused = not self._answer.begun
             raise
@@ -180,6 +215,8 @@ class Asking:
             query=self._query,
             pictures=self._pictures,
             user=self._user,
+            rounds=self._since,
+            tools=self.tools,
         )
 
 
@@ -193,7 +230,7 @@ def _round(model: ModelChoice, prompt: int, answer: Answer, latency: float) -> R
         completion_tokens=(
             reported.completion_tokens
             if reported
-            else count_tokens(answer.text) + count_tokens(answer.reasoning)
+            else count_tokens(answer.round_text) + count_tokens(answer.round_reasoning)
         ),
         price=model.price,
         estimated=reported is None,

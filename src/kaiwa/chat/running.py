@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.message import Draft, Message
+from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage
 from kaiwa.errors import KaiwaError, ServiceUnavailable, StoreUnavailable, TooManyRequests
 
@@ -89,6 +90,9 @@ class Live:
         self.answer: Answer | None = None
         self.message_id: UUID | None = None
         self.saved_length = 0
+        self.thoughts: tuple[Thought, ...] = ()
+        """An agent's, as they stand; a new tuple with each change."""
+        self.saved_thoughts: tuple[Thought, ...] = self.thoughts
         self._heard_before = 0
         self._silent_since = 0.0
         self._scope: anyio.CancelScope | None = None
@@ -130,13 +134,14 @@ class Live:
             self.cut(Cut.BETWEEN_TOKENS)
 
     def draft(self) -> tuple[Draft, int] | None:
-        """The answer as it stands, and its length, when it has grown since it was last saved."""
+        """The answer as it stands, and its length, when it has changed since it was last saved."""
         if self.answer is None or self.message_id is None:
             return None
         length = self.answer.length
-        if length == self.saved_length:
+        thoughts = () if self.thoughts is self.saved_thoughts else self.thoughts
+        if length == self.saved_length and not thoughts:
             return None
-        return Draft(self.message_id, self.answer.text, self.answer.reasoning), length
+        return Draft(self.message_id, self.answer.text, self.answer.reasoning, thoughts), length
 
 
 class Running:
@@ -327,8 +332,9 @@ class Running:
         grown = [(live, found) for live in self._live.values() if (found := live.draft())]
         if grown:
             await self._save([draft for _, (draft, _) in grown])
-            for live, (_, length) in grown:
+            for live, (draft, length) in grown:
                 live.saved_length = length
+                live.saved_thoughts = draft.thoughts or live.saved_thoughts
 
 
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:

@@ -20,6 +20,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from kaiwa.chat.agent import Agent, ToolLimits
 from kaiwa.chat.ask import Asking, Fallback
 from kaiwa.chat.files import FileRoom, Taken, pictures_of, take_files, take_inputs
 from kaiwa.chat.relay import say
@@ -45,10 +46,11 @@ from kaiwa.errors import (
     StoreUnavailable,
     TooManyRequests,
 )
-from kaiwa.ports import Clock, Emit, Kit, NewId
+from kaiwa.ports import Clock, Emit, Kit, NewId, ToolFile
 from kaiwa.store.apps import get_config
 from kaiwa.store.conversations import get_conversation, retitle_conversation
 from kaiwa.store.db import Database
+from kaiwa.store.files import give_file
 from kaiwa.store.messages import close_message, open_message
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Context(Struct, frozen=True):
     kit_for: Callable[[AppConfig], Awaitable[Kit]]
     """Raises `ProviderNotInitialized` or `ModelNotSupported`."""
     room: FileRoom
+    tool_limits: ToolLimits = ToolLimits()
 
 
 class Order(Struct, frozen=True):
@@ -246,7 +249,8 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     live.message_id = message.id
     live.answer = answer
     live.begun.set()
-    outcome, failure = await _ask(asking, ready, live, message, history)
+    agent = _make_agent(asking, ready, message, live, context)
+    outcome, failure = await _ask(asking, agent, ready, live, message, history)
     tail = answer.finish()
     closing = Closing(
         message_id=message.id,
@@ -257,6 +261,7 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         error=failure and failure.message,
         usage=asking.usage,
         now=context.clock(),
+        thoughts=live.thoughts,
     )
     live.usage = asking.usage
     live.failure = failure = await _close(closing, context) or failure
@@ -272,7 +277,7 @@ def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: E
     user = _opaque(order.app.id, order.user)
     query = f"{order.taken.text}\n\n{order.query}" if order.taken.text else order.query
     told: Inputs = {name: taken.text for name, taken in ready.taken.items()}
-    return Asking(
+    asking = Asking(
         ready.config,
         ready.inputs | told,
         query,
@@ -283,6 +288,35 @@ def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: E
         context.db,
         context.room,
         emit,
+    )
+    asking.tools = tuple([tool.spec for tool in ready.kit.tools])
+    return asking
+
+
+def _make_agent(
+    asking: Asking, ready: Ready, message: Message, live: Live, context: Context
+) -> Agent | None:
+    """None for an app that only talks."""
+    if ready.config.agent is None or live.answer is None:
+        return None
+    order, keeper = ready.order, context.room.keeper
+
+    async def keep(made: ToolFile) -> MessageFile:
+        stored = await keeper.keep_made(order.app, order.user, made, order.source)
+        file = MessageFile(context.new_id(), stored, "assistant", "tool_file")
+        await give_file(context.db, message.id, file, context.clock())
+        return file
+
+    return Agent(
+        asking,
+        ready.config.agent,
+        ready.kit.tools,
+        live.answer,
+        live,
+        keep,
+        context.clock,
+        context.new_id,
+        context.tool_limits,
     )
 
 
@@ -336,6 +370,7 @@ def _opening(ready: Ready, context: Context) -> Opening:
 
 async def _ask(
     asking: Asking,
+    agent: Agent | None,
     ready: Ready,
     live: Live,
     message: Message,
@@ -346,7 +381,7 @@ async def _ask(
         await asking.announce(message)
         with live.cuttable():
             if live.cut_by is None:
-                await asking.ask(ready.kit, ready.fallback, history)
+                await (agent or asking).ask(ready.kit, ready.fallback, history)
                 return Outcome.NORMAL, None
     except Exception as error:  # a turn: what was said until here is kept
         if live.cut_by is None:
@@ -436,6 +471,8 @@ def _closed(message: Message, closing: Closing, failure: KaiwaError | None) -> M
         error_code=failure and failure.code,
         error=failure and failure.message,
         created_at=message.created_at,
+        files=message.files,
+        thoughts=closing.thoughts,
     )
 
 

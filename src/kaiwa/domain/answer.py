@@ -1,12 +1,24 @@
-"""An answer while it grows: deltas in; text, reasoning and usage out. Part of the hot path."""
+"""An answer while it grows: deltas in; text, reasoning, calls and usage out. On the hot path."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, TurnEvent, TurnText, UsageDelta
+from kaiwa.domain.events import (
+    Delta,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEvent,
+    TurnText,
+    UsageDelta,
+)
+from kaiwa.domain.prompt import ToolCall
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
+_MOST_CALLS = 64
+_LONGEST_CALL = 200_000
+"""Characters of a call's arguments; what is longer is cut, and so is no JSON."""
 
 
 class Answer:
@@ -14,6 +26,8 @@ class Answer:
 
     With `answer`, reasoning that comes apart from the text is shown within `<think>` tags. With
     `hide`, it is kept out of the text, as is a `<think>` block that the text begins with.
+
+    An agent's answer has several rounds; what is said in each stands on lines of its own.
     """
 
     def __init__(self, reasoning: Literal["answer", "hide"]) -> None:
@@ -28,6 +42,12 @@ class Answer:
         self._joined = 0
         """How many pieces fewer there are because they were joined."""
         self._thoughts: list[str] = []
+        self._calls = _Calls()
+        self._apart = False
+        """Whether the next text begins a new line: it is the first of a later round."""
+        self._text_before = 0
+        self._thoughts_before = 0
+        self._length_before = 0
 
     def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]:
         """What may be said now: one event for each delta with visible text, never an empty one."""
@@ -40,13 +60,33 @@ class Answer:
             else:
                 if isinstance(delta, UsageDelta):
                     self.usage = delta
+                else:
+                    self._calls.take(delta)
                 continue
             if "\0" in text:  # which a database may not take, and no client expects
                 text = text.replace("\0", "")
             if text:
+                if self._apart:
+                    self._begin_line()
                 self._parts.append(text)
                 events.append(TurnText(text))
         return events
+
+    def begin_round(self) -> None:
+        """The model is asked once more; what it said before is finished."""
+        self.usage = None
+        self._tags = _ThinkTags()
+        self._plain = not self._hides
+        self._calls = _Calls()
+        self._text_before = len(self.text)
+        self._apart = self._text_before > 0
+        self._thoughts_before = len(self._thoughts)
+        self._length_before = self.length
+
+    def _begin_line(self) -> None:
+        self._apart = False
+        self._parts.append("\n")
+        self._text_before += 1
 
     def finish(self) -> list[TurnEvent]:
         """What was held back, or the end of reasoning that never ended; then nothing more."""
@@ -60,8 +100,25 @@ class Answer:
         self._plain = True
         if not text:
             return []
+        if self._apart:
+            self._begin_line()
         self._parts.append(text)
         return [TurnText(text)]
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """What the model wants to be run after this round, in its order."""
+        return self._calls.all()
+
+    @property
+    def round_text(self) -> str:
+        """The text of this round."""
+        return self.text[self._text_before :]
+
+    @property
+    def round_reasoning(self) -> str:
+        """What was kept out of it."""
+        return "".join(self._thoughts[self._thoughts_before :]).strip()
 
     @property
     def text(self) -> str:
@@ -83,8 +140,8 @@ class Answer:
 
     @property
     def begun(self) -> bool:
-        """Whether the model has said anything at all, shown yet or not."""
-        return bool(self.length) or self._tags.begun
+        """Whether the model has said anything at all in this round, shown yet or not."""
+        return self.length > self._length_before or self._tags.begun or bool(self._calls.all())
 
     def _text_to_show(self, text: str) -> str:
         if not self._hides:
@@ -110,6 +167,36 @@ class Answer:
         self._showing_thought = True
         self._plain = False
         return f"{_OPEN}\n{text}"
+
+
+class _Calls:
+    """Calls of tools while they come in pieces."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        self._arguments: dict[int, list[str]] = {}
+
+    def take(self, delta: ToolCallDelta) -> None:
+        index = delta.index
+        if index not in self._arguments:
+            if len(self._arguments) == _MOST_CALLS:
+                return
+            self._ids[index], self._names[index], self._arguments[index] = delta.id, delta.name, []
+        # Some servers say the name again with each piece.
+        self._ids[index] = self._ids[index] or delta.id
+        self._names[index] = self._names[index] or delta.name
+        pieces = self._arguments[index]
+        if delta.arguments and sum(map(len, pieces)) < _LONGEST_CALL:
+            pieces.append(delta.arguments)
+
+    def all(self) -> tuple[ToolCall, ...]:
+        return tuple(
+            [
+                ToolCall(self._ids[index], self._names[index], "".join(pieces)[:_LONGEST_CALL])
+                for index, pieces in sorted(self._arguments.items())
+            ]
+        )
 
 
 class _ThinkTags:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from kaiwa.domain.app import AppConfig, AppDraft, ModelConfig, Site
+from kaiwa.domain.dsl_agent import read_agent
 from kaiwa.domain.dsl_files import read_files
 from kaiwa.domain.dsl_form import read_form
 from kaiwa.domain.dsl_later import note_what_is_later
@@ -29,18 +30,19 @@ def read_dsl(text: str, file: str) -> tuple[AppDraft, list[str]]:
     notes: list[str] = []
     top = Block(load(text, file), notes)
     about = Block(top.need("app"), notes)
-    _check_mode(about)
+    is_agent = _check_mode(about)
     name = about.need("name")
     if not name.text().strip():
         raise name.fault("must not be empty")
     ours = top.block("kaiwa")
+    config = _config(Block(top.need("model_config"), notes), ours, is_agent)
     draft = AppDraft(
         id=_app_id(ours),
         name=name.text().strip(),
-        mode="chat",
+        mode="agent-chat" if config.agent else "chat",
         site=_site(about, ours.block("site"), name.text().strip()),
         api_enabled=ours.flag("api_enabled", default=True),
-        config=_config(Block(top.need("model_config"), notes), ours),
+        config=config,
         source=text,
     )
     about.note_rest()
@@ -49,12 +51,13 @@ def read_dsl(text: str, file: str) -> tuple[AppDraft, list[str]]:
     return draft, notes
 
 
-def _check_mode(about: Block) -> None:
+def _check_mode(about: Block) -> bool:
+    """Whether it is an agent."""
     mode = about.need("mode")
-    if mode.text() == "agent-chat":
-        raise mode.fault("agents are not supported yet")
-    if mode.text() != "chat":
-        raise mode.fault(f"{mode.text()!r} apps are not supported; it can be 'chat'")
+    if mode.text() not in ("chat", "agent-chat"):
+        known = "'chat' or 'agent-chat'"
+        raise mode.fault(f"{mode.text()!r} apps are not supported; it can be {known}")
+    return mode.text() == "agent-chat"
 
 
 def _read_envelope(top: Block) -> None:
@@ -99,7 +102,7 @@ def _site(about: Block, ours: Block, name: str) -> Site:
     return site
 
 
-def _config(block: Block, ours: Block) -> AppConfig:
+def _config(block: Block, ours: Block, is_agent: bool) -> AppConfig:
     model = _model(Block(block.need("model"), block.notes))
     if "pre_prompt" not in block:
         block.need("pre_prompt")
@@ -111,6 +114,9 @@ def _config(block: Block, ours: Block) -> AppConfig:
     user_prefix, assistant_prefix = _prefixes(completion)
     completion.note_rest()
     form, raw_form = read_form(block)
+    agent = read_agent(block, ours, wanted=is_agent)
+    if agent and model.mode == "completion":
+        raise block.node.fault("an agent needs a model of the mode 'chat'")
     config = AppConfig(
         model=model,
         prompt_type=prompt_type,
@@ -126,11 +132,12 @@ def _config(block: Block, ours: Block) -> AppConfig:
         suggestions_enabled=_enabled(block, "suggested_questions_after_answer", default=False),
         citations_enabled=_enabled(block, "retriever_resource", default=True),
         more_like_this_enabled=_enabled(block, "more_like_this", default=False),
-        blocking=ours.flag("blocking", default=True),
+        blocking=ours.flag("blocking", default=agent is None),
         leaving=_leaving(ours),
         reasoning=_reasoning(ours),
         max_active_requests=_concurrent(ours.block("limits")),
         files=read_files(block),
+        agent=agent,
         origins=_origins(ours),
     )
     note_what_is_later(block)

@@ -25,10 +25,7 @@ _NO_KNOWLEDGE = "knowledge bases are not honoured yet"
 
 
 def note_what_is_later(config: Block) -> None:
-    """Take these keys of `model_config`; note those that are switched on.
-
-    Raises `OperatorError` when the app is an agent.
-    """
+    """Take these keys of `model_config`; note those that are switched on."""
     for key, (reason, details) in _SWITCHES.items():
         switch = config.block(key)
         if switch.flag("enabled", default=False):
@@ -37,25 +34,10 @@ def note_what_is_later(config: Block) -> None:
     more = config.block("more_like_this")
     if more.flag("enabled", default=False):
         config.note("more_like_this", "more like this is not honoured yet, only told to clients")
-    _note_agent(config)
     _note_knowledge(config)
     for tool in config.items("external_data_tools"):
         if Block(tool, config.notes).flag("enabled", default=True):
             config.notes.append(f"{tool.key}: external data tools are not honoured yet")
-
-
-def _note_agent(config: Block) -> None:
-    agent = config.block("agent_mode")
-    strategy = agent.text("strategy")
-    tools = agent.items("tools")
-    if agent.flag("enabled", default=False):
-        if strategy and not strategy.endswith("router"):
-            raise agent.node.fault("agents are not supported yet")
-        for tool in (Block(item, config.notes) for item in tools):
-            reason = _NO_KNOWLEDGE if "dataset" in tool else "tools are not honoured yet"
-            if tool.flag("enabled", default=True):
-                config.notes.append(f"{tool.node.key}: {reason}")
-    _pass(agent, ("max_iteration", "prompt"))
 
 
 def _note_knowledge(config: Block) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.message import Exchange, JsonValue
-from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, PromptPicture, ToolSpec
 from kaiwa.domain.text import count_tokens
 
 _PLACEHOLDER = re.compile(r"\{\{([a-zA-Z_][a-zA-Z0-9_]{0,29})\}\}")
@@ -45,11 +45,14 @@ def build_request(
     query: str,
     user: str,
     pictures: tuple[PromptPicture, ...] = (),
+    rounds: Sequence[PromptMessage] = (),
+    tools: tuple[ToolSpec, ...] = (),
 ) -> ModelRequest:
     """What to ask the model `model` on behalf of `user`, an internal id.
 
     `history` is oldest first; it and the query, with the pictures that came with it, are sent as
-    they are. Models of the completion kind get no pictures.
+    they are. `rounds` is what an agent has done since. Models of the completion kind get no
+    pictures, rounds or tools.
     """
     earlier = [message for item in history for message in _messages(item)]
     stop = config.model.stop
@@ -59,7 +62,7 @@ def build_request(
         stop = (*stop, *(mark for mark in ours if mark not in stop))[:_MOST_STOPS]
     else:
         prompt = _chat_prompt(config, inputs)
-        messages = (*prompt, *earlier, PromptMessage("user", query, pictures))
+        messages = (*prompt, *earlier, PromptMessage("user", query, pictures), *rounds)
     return ModelRequest(
         model=model,
         messages=messages,
@@ -67,18 +70,26 @@ def build_request(
         stop=stop,
         user=user,
         completion=config.model.mode == "completion",
+        tools=tools,
     )
 
 
 def prompt_tokens(request: ModelRequest) -> int:
-    """An estimate of all its messages."""
-    return sum(message_tokens(message) for message in request.messages)
+    """An estimate of all its messages and tools."""
+    tokens = sum([message_tokens(message) for message in request.messages])
+    if request.tools:
+        tokens += count_tokens(msgspec.json.encode(request.tools).decode())
+    return tokens
 
 
 def message_tokens(message: PromptMessage) -> int:
     """An estimate."""
     tokens = count_tokens(message.text)
-    return tokens + sum(p.tokens for p in message.pictures) if message.pictures else tokens
+    if message.pictures:
+        tokens += sum([picture.tokens for picture in message.pictures])
+    if message.calls:
+        tokens += sum([count_tokens(call.name + call.arguments) for call in message.calls])
+    return tokens
 
 
 def _messages(item: Exchange | PromptMessage) -> tuple[PromptMessage, ...]:

@@ -16,7 +16,7 @@ from kaiwa.domain.file import FileType, NewFile, Origin, StoredFile
 from kaiwa.errors import FileTooLarge, UnsupportedFileType
 from kaiwa.files.kinds import Kind, clean_name, find_kind
 from kaiwa.files.pictures import check_picture
-from kaiwa.ports import BlobStore, Clock, Fetcher, NewId
+from kaiwa.ports import BlobStore, Clock, Fetcher, NewId, ToolFile
 from kaiwa.store.db import Database
 from kaiwa.store.files import add_file
 
@@ -123,6 +123,21 @@ class Keeper:
             declared = found.content_type
             coming = Coming(name, declared, found.pieces(), "remote", url)
             return await self.keep(app, lambda: user, coming, allow)
+
+    async def keep_made(
+        self, app: App, user: str, made: ToolFile, source: str = "api"
+    ) -> StoredFile:
+        """Keep what a tool has made. Raises as `keep`."""
+        coming = Coming(made.name, made.mime_type, _once(made.data), "tool")
+        return await self.keep(app, lambda: user, coming, _any, source)
+
+
+def _any(kind: Kind) -> None:
+    """Whatever a tool makes may come."""
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 class _Pieces:

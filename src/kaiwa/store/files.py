@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from kaiwa.domain.file import ListedFile, MessageFile, NewFile, StoredFile
 from kaiwa.domain.message import Opening
@@ -128,8 +128,40 @@ def take_files(conn: Connection, opening: Opening, user_id: UUID) -> None:
     for file_id in sorted({file.file.id for file in opening.files}):
         if not _TAKE.run(conn, {"this": file_id, "whose": user_id, "moment": opening.now}):
             raise NotFound("File Not Exists.")
-    rows = [message_file_row(file, number, opening) for number, file in enumerate(opening.files, 1)]
+    whose = opening.workspace_id, opening.message_id
+    rows = [message_file_row(file, number, *whose) for number, file in enumerate(opening.files, 1)]
     _ADD_TO_MESSAGE.run_all(conn, rows)
+
+
+_LAST_PLACE = (
+    select(func.coalesce(func.max(message_files.c.position), 0))
+    .where(message_files.c.message_id == bindparam("this", type_=ID))
+    .scalar_subquery()
+)
+_GIVE = (
+    update(messages)
+    .where(messages.c.id == bindparam("this", type_=ID))
+    .values(file_count=messages.c.file_count + 1)
+    .returning(messages.c.workspace_id, _LAST_PLACE)
+)
+_USE = (
+    update(upload_files)
+    .where(upload_files.c.id == bindparam("this", type_=ID))
+    .values(used_at=bindparam("moment", type_=MICROS))
+)
+
+
+async def give_file(db: Database, message_id: UUID, file: MessageFile, now: datetime) -> None:
+    """The running message has this file too, which a tool has made. Raises `NotFound`."""
+
+    def unit(conn: Connection) -> None:
+        row = conn.execute(_GIVE, {"this": message_id}).first()
+        if not row or not conn.execute(_USE, {"this": file.file.id, "moment": now}).rowcount:
+            raise NotFound("Message Not Exists.")
+        workspace_id, last = row
+        _ADD_TO_MESSAGE.run(conn, message_file_row(file, last + 1, workspace_id, message_id))
+
+    await db.write(unit)
 
 
 _BETWEEN = Prepared(

@@ -112,12 +112,14 @@ def message_row(message: Message, opening: Opening, user_id: UUID) -> dict[str, 
     }
 
 
-def message_file_row(file: MessageFile, position: int, opening: Opening) -> dict[str, Any]:
-    """A file's place in a new message, counted from 1."""
+def message_file_row(
+    file: MessageFile, position: int, workspace_id: UUID, message_id: UUID
+) -> dict[str, Any]:
+    """A file's place in a message, counted from 1."""
     return {
         "id": file.id,
-        "workspace_id": opening.workspace_id,
-        "message_id": opening.message_id,
+        "workspace_id": workspace_id,
+        "message_id": message_id,
         "file_id": file.file.id,
         "position": position,
         "belongs_to": file.belongs_to,

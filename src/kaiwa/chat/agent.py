@@ -1,0 +1,166 @@
+"""An agent: a model and the tools it calls, round after round, until it has answered.
+
+What a tool says is data: the calls are checked before they run, and whatever goes wrong in one is
+told to the model and never ends the turn. It knows neither the database nor the wire.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+import anyio
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kaiwa.chat.ask import Asking, Fallback
+from kaiwa.chat.running import Live
+from kaiwa.domain.answer import Answer
+from kaiwa.domain.app import AgentConfig
+from kaiwa.domain.events import TurnFile, TurnThought
+from kaiwa.domain.file import MessageFile
+from kaiwa.domain.prompt import PromptMessage, ToolCall
+from kaiwa.domain.text import clean
+from kaiwa.domain.thought import Called, Thought
+from kaiwa.domain.tools import read_arguments
+from kaiwa.errors import KaiwaError, ToolFailed
+from kaiwa.ports import Clock, Kit, NewId, Tool, ToolFile
+
+logger = logging.getLogger(__name__)
+
+KeepFile = Callable[[ToolFile], Awaitable[MessageFile]]
+"""Keeps a file that a tool has made, with the message."""
+
+
+class ToolLimits(Struct, frozen=True):
+    """What one call may take."""
+
+    seconds: float = 60
+    characters: int = 20_000
+    """Of what the model is told; the rest is cut off."""
+    files: int = 10
+
+
+class Agent:
+    """One turn of an agent."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        config: AgentConfig,
+        tools: Sequence[Tool],
+        answer: Answer,
+        live: Live,
+        keep_file: KeepFile,
+        clock: Clock,
+        new_id: NewId,
+        limits: ToolLimits,
+    ) -> None:
+        self._asking = asking
+        self._config = config
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._answer = answer
+        self._live = live
+        self._keep_file = keep_file
+        self._clock = clock
+        self._new_id = new_id
+        self._limits = limits
+
+    async def ask(
+        self, kit: Kit, fallback: Fallback | None, history: Sequence[PromptMessage] | None
+    ) -> None:
+        """Until the model calls no tool, or may call none any more. Raises as `Asking.ask`."""
+        thought = await self._think(1, lambda: self._asking.ask(kit, fallback, history))
+        for number in range(2, self._config.max_iteration + 2):
+            if not thought.calls:
+                return
+            since = await self._act(thought)
+            if number > self._config.max_iteration:
+                self._asking.tools = ()  # now it has to answer
+            thought = await self._think(number, lambda told=since: self._asking.ask_on(told))
+
+    async def _think(self, number: int, ask: Callable[[], Awaitable[None]]) -> Thought:
+        """One round of the model. What it calls after its last round is not run."""
+        thought = Thought(self._new_id(), number, self._clock())
+        self._show(thought)
+        self._asking.begins = TurnThought(thought)
+        await ask()
+        await self._asking.say(self._answer.finish())
+        calls = [self._name(call) for call in self._answer.calls] if self._asking.tools else []
+        thought = replace(
+            thought,
+            text=self._answer.round_text,
+            calls=tuple([Called(call.id, call.name, call.arguments) for call in calls]),
+            labels={
+                tool.spec.name: dict(tool.labels)
+                for call in calls
+                if (tool := self._tools.get(call.name))
+            },
+        )
+        await self._tell(thought)
+        return thought
+
+    def _name(self, call: ToolCall) -> ToolCall:
+        """Some servers give calls no ids, by which results are told apart."""
+        return call if call.id else replace(call, id=f"call_{self._new_id().hex}")
+
+    async def _act(self, thought: Thought) -> list[PromptMessage]:
+        """Run what was called, all at once; what the model is to be told, in the order it asked."""
+        found: dict[int, tuple[str, list[UUID]]] = {}
+
+        async def run(number: int, call: Called) -> None:
+            found[number] = await self._run(call)
+
+        async with anyio.create_task_group() as tasks:
+            for number, call in enumerate(thought.calls):
+                tasks.start_soon(run, number, call)
+        done = [found[number] for number in range(len(thought.calls))]
+        seen = [
+            replace(call, observation=text)
+            for call, (text, _) in zip(thought.calls, done, strict=True)
+        ]
+        files = tuple([file for _, files in done for file in files])
+        await self._tell(replace(thought, calls=tuple(seen), files=files))
+        calls = tuple([ToolCall(call.id, call.tool, call.arguments) for call in seen])
+        return [
+            PromptMessage("assistant", thought.text, calls=calls),
+            *[PromptMessage("tool", call.observation or "", call_id=call.id) for call in seen],
+        ]
+
+    async def _run(self, call: Called) -> tuple[str, list[UUID]]:
+        """What came of it, for the model and as the end user sees it, and the files it made."""
+        tool = self._tools.get(call.tool)
+        if tool is None:
+            return f"there is not a tool named {call.tool}", []
+        try:
+            text, made = await self._use(tool, call.arguments)
+        except ToolFailed as error:
+            return f"tool invoke error: {error.message}", []
+        except Exception as error:  # a call: a tool may come from anybody, and ends no turn
+            logger.exception("the tool %s broke", call.tool, exc_info=error)
+            return "tool invoke error: the tool is broken", []
+        files: list[UUID] = []
+        try:
+            for file in made[: self._limits.files]:
+                kept = await self._keep_file(file)
+                files.append(kept.id)
+                await self._asking.say([TurnFile(kept)])
+        except KaiwaError as error:
+            text = f"{text}\n\nA file that the tool made could not be kept: {error.message}"
+        return text, files
+
+    async def _use(self, tool: Tool, written: str) -> tuple[str, Sequence[ToolFile]]:
+        arguments = read_arguments(tool.spec.parameters, written)
+        with anyio.move_on_after(self._limits.seconds) as limit:
+            output = await tool.run(arguments)
+            return clean(output.text)[: self._limits.characters], output.files
+        assert limit.cancelled_caught
+        raise ToolFailed(f"it took longer than {self._limits.seconds:g} seconds")
+
+    def _show(self, thought: Thought) -> None:
+        """As the message is kept from now on."""
+        earlier = [one for one in self._live.thoughts if one.position != thought.position]
+        self._live.thoughts = (*earlier, thought)
+
+    async def _tell(self, thought: Thought) -> None:
+        self._show(thought)
+        await self._asking.say([TurnThought(thought)])
