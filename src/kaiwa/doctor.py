@@ -186,9 +186,9 @@ async def _examine_servers(
 
 
 def _masked(name: str, value: object) -> object:
-    if name == "secret_key" and value:
+    if name in ("secret_key", "search_api_key") and value:
         return _MASK
-    if name in ("database_url", "storage_url"):
+    if name in ("database_url", "storage_url", "search_url"):
         return _masked_url(str(value))
     if name == "providers":
         servers = cast("Mapping[str, Mapping[str, object]]", value)

@@ -25,7 +25,9 @@ _CHOICES = {
 }
 _FORMS = {
     "default_model": (r"(?s)[^/]+/.", "written as provider/model"),
+    "image_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "public_url": ("https?://.", "an address that begins with http:// or https://"),
+    "search_url": ("https?://.", "an address that begins with http:// or https://"),
 }
 _BOUNDS = {
     "port": (0, 65535),
@@ -131,6 +133,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The largest video."""
     fetch_networks: tuple[str, ...] = ()
     """Networks besides the public ones from which users may name files, as in `10.1.0.0/16`."""
+    image_model: str = ""
+    """`provider/model` that draws for agents; of a server that speaks OpenAI's image API."""
+    search_url: str = ""
+    """The search engine for agents: a SearXNG server; with a `search_api_key`, Brave's API."""
+    search_api_key: str = ""
+    """A key for Brave's search API."""
     failed_keys: int = 30
     """Wrong API keys from one address, after which it has to wait."""
     failed_keys_window: float = 60

@@ -68,6 +68,7 @@ def test_every_setting_is_also_a_variable(name: str) -> None:
         "log_level": "debug",
         "context_sizes": '{"a/b": 7}',
         "public_url": "https://a.example",
+        "search_url": "https://a.example",
         "send_pictures": "links",
     }
     text = special.get(name, texts[kind])

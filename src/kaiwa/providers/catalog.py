@@ -25,6 +25,8 @@ _DEFAULT_PROVIDER = "kaiwa"
 _OPENAI_MODEL = "gpt-4o-mini"
 _COMPATIBLE = "openai_api_compatible"
 _BUILT_IN = ("quoting", "scripted")
+_OURS = ("kind", "aliases")
+"""Options that are for us, not for the server."""
 _MILLION = Decimal("0.000001")
 
 Entry = Mapping[str, object]
@@ -94,15 +96,24 @@ class Catalog:
         """Reads files: not for the event loop."""
         server = self._servers.get(entry)
         if server is None:
-            options = {"name": entry, **self._entries[entry]}
-            kind = str(options.pop("kind"))
-            options.pop("aliases", None)
+            kind = _kind(entry, self._entries[entry])
             try:
-                server = create_model(kind, options, self._http)
+                server = create_model(kind, self._options(entry), self._http)
             except OperatorError as error:
                 raise OperatorError(f"In the setting providers.{entry}: {error}") from error
             self._servers[entry] = server
         return server
+
+    def _options(self, entry: str) -> dict[str, object]:
+        given = self._entries[entry].items()
+        return {"name": entry} | {key: value for key, value in given if key not in _OURS}
+
+    def find_options(self, provider: str, kind: str) -> dict[str, object] | None:
+        """What is set up for a server of this kind; None when there is no such server."""
+        entry = self.find_entry(provider)
+        if entry not in self._entries or _kind(entry, self._entries[entry]) != kind:
+            return None
+        return self._options(entry)
 
     async def check_servers(self) -> list[ServerState]:
         """Asks each server for a sign of life."""

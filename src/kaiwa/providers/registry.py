@@ -1,18 +1,19 @@
 """From a kind's name to the model server it makes; a kind is loaded when first used.
 
-A kind is a file in `models/`, else an installed entry point in the group `kaiwa.models`.
+A kind is a file in `models/`, else an installed entry point in the group `kaiwa.models`. So are
+the built-in tools, the files in `tools/`.
 """
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
 
 from kaiwa.errors import OperatorError
-from kaiwa.ports import ChatModel
-from kaiwa.providers import models
+from kaiwa.ports import ChatModel, ToolOutput
+from kaiwa.providers import models, tools
 from kaiwa.providers.http import Operator
 
 Create = Callable[[Mapping[str, object], Operator], ChatModel]
@@ -31,6 +32,11 @@ def create_model(kind: str, options: Mapping[str, object], http: Operator) -> Ch
 def list_kinds() -> list[str]:
     """Our own kinds and the installed ones, sorted."""
     return sorted({*_own_kinds(), *entry_points(group=_GROUP).names})
+
+
+def load_tool(module: str, function: str) -> Callable[..., Awaitable[str | ToolOutput]]:
+    """The function of a built-in tool; reads files the first time."""
+    return getattr(import_module(f"{tools.__name__}.{module}"), function)
 
 
 def _load(kind: str) -> Create:

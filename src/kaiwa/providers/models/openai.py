@@ -15,7 +15,7 @@ from kaiwa.errors import CompletionFailed, ProviderNotInitialized
 from kaiwa.ports import ChatModel, Sight
 from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
-from kaiwa.providers.refusals import Refusal, tools_not_supported
+from kaiwa.providers.refusals import Interpreter, Refusal, tools_not_supported
 from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer, is_object, write_arguments
 
 _KIND: Final = "openai"
@@ -44,6 +44,27 @@ def create(options: Mapping[str, object], http: Operator) -> ChatModel:
     return ModelServer(wire, http, interpreter, checked.retry_wait, sight, checked.tools)
 
 
+def read_server(options: Mapping[str, object]) -> tuple[str, dict[str, str], Interpreter]:
+    """The same server for its other arts: base address, headers, and who reads its refusals.
+
+    Raises `OperatorError`.
+    """
+    checked = read_options(_KIND, OpenAIOptions, options)
+    base_url = read_base_url(_KIND, checked, _DEFAULT_URL)
+    return base_url, _write_headers(checked), make_interpreter(_KIND, checked)
+
+
+def _write_headers(options: OpenAIOptions) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if options.api_key:
+        headers["Authorization"] = f"Bearer {options.api_key}"
+    if options.organization:
+        headers["OpenAI-Organization"] = options.organization
+    if options.project:
+        headers["OpenAI-Project"] = options.project
+    return headers | options.headers
+
+
 class OpenAIWire:
     """OpenAI's `Vendor`."""
 
@@ -52,14 +73,7 @@ class OpenAIWire:
         self._base_url = base_url
         self._key_missing = base_url == _DEFAULT_URL and not options.keyed
         self._asks_usage = True
-        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        if options.api_key:
-            self._headers["Authorization"] = f"Bearer {options.api_key}"
-        if options.organization:
-            self._headers["OpenAI-Organization"] = options.organization
-        if options.project:
-            self._headers["OpenAI-Project"] = options.project
-        self._headers |= options.headers
+        self._headers = {"Accept": "text/event-stream", **_write_headers(options)}
 
     def write(self, request: ModelRequest) -> Call:
         if self._key_missing:
