@@ -33,14 +33,18 @@ from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper, SizeLimits
+from kaiwa.files.kinds import Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
-from kaiwa.ports import BlobStore, Clock, Kit
+from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
 from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
+from kaiwa.providers.tools.builtin import BuiltinTools
+from kaiwa.providers.tools.means import Means
+from kaiwa.providers.tools.toolbox import Toolbox
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
@@ -167,6 +171,7 @@ class House:
     links: Links
     keeper: Keeper
     extractor: Extractor
+    toolbox: Toolbox
 
     def __init__(
         self,
@@ -208,6 +213,7 @@ class House:
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
+        self.toolbox = make_toolbox(settings, self, http, guarded)
 
         running = Running(
             _turn_limits(settings), partial(checkpoint_messages, db), partial(beat, db)
@@ -236,7 +242,8 @@ class House:
         side = model
         if self.settings.default_model:
             side = await self.catalog.choose_default()
-        return Kit(model, side)
+        tools = await self.toolbox.open(config.agent) if config.agent else ()
+        return Kit(model, side, tools)
 
 
 def build(house: House) -> ASGIApp:
@@ -275,6 +282,7 @@ def _site(house: House, guesses: Guesses) -> Site:
         blobs=house.blobs,
         links=house.links,
         extractor=house.extractor,
+        open_tools=house.toolbox.open,
     )
 
 
@@ -295,6 +303,26 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
     return UpkeepSettings(
         settings.abandoned_after, settings.purge_after_days, settings.unused_files_after_days
     )
+
+
+def make_toolbox(settings: Settings, house: House, http: Operator, fetcher: Fetcher) -> Toolbox:
+    """The tools that agents of this installation can have."""
+
+    async def read_document(data: bytes, extension: str) -> str:
+        kind = Kind("document", extension, "")
+        return (await house.extractor.extract(data, kind)).text
+
+    means = Means(
+        clock=house.clock,
+        http=http,
+        fetcher=fetcher,
+        read_document=read_document,
+        catalog=house.catalog,
+        image_model=settings.image_model,
+        search_url=settings.search_url,
+        search_api_key=settings.search_api_key,
+    )
+    return Toolbox({"builtin": BuiltinTools(means)})
 
 
 def make_catalog(settings: Settings, http: Operator) -> Catalog:

@@ -138,4 +138,5 @@ class Client:
 
 def text_of(frames: list[Frame]) -> str:
     """The answer as a client folds it."""
-    return "".join(f.data["answer"] for f in frames if f.event == "message")
+    events = ("message", "agent_message")
+    return "".join(f.data["answer"] for f in frames if f.event in events)

@@ -24,8 +24,10 @@ async def get_parameters(request: ApiRequest) -> Response[wire_app.Parameters]:
 
 async def get_meta(request: ApiRequest) -> Response[wire_app.Meta]:
     """Icons of the app's tools."""
-    await authorise(request, site_of(request).db)
-    return Response(wire_app.Meta({}))
+    site = site_of(request)
+    caller = await authorise(request, site.db)
+    tools = await site.open_tools(caller.config.agent) if caller.config.agent else ()
+    return Response(wire_app.Meta({tool.spec.name: tool.icon for tool in tools}))
 
 
 async def get_info(request: ApiRequest) -> Response[wire_app.Info]:

@@ -1,6 +1,6 @@
 """What every handler is given."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from litestar import Request
 from litestar.datastructures import State
@@ -8,11 +8,12 @@ from msgspec import Struct
 
 from kaiwa.api.guesses import Guesses
 from kaiwa.chat.turn import Context
+from kaiwa.domain.app import AgentConfig
 from kaiwa.domain.file import StoredFile
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper
 from kaiwa.files.links import Links
-from kaiwa.ports import BlobStore
+from kaiwa.ports import BlobStore, Tool
 from kaiwa.store.db import Database
 
 ApiRequest = Request[object, object, State]
@@ -40,6 +41,7 @@ class Site(Struct, frozen=True):
     blobs: BlobStore
     links: Links
     extractor: Extractor
+    open_tools: Callable[[AgentConfig], Awaitable[tuple[Tool, ...]]]
 
     @property
     def db(self) -> Database:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import anyio
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -16,13 +17,15 @@ from kaiwa.chat.ask import Asking, Fallback
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import AgentConfig
-from kaiwa.domain.events import TurnFile, TurnThought
+from kaiwa.domain.events import Delta, TextDelta, TurnEvent, TurnFile, TurnThought
 from kaiwa.domain.file import MessageFile
-from kaiwa.domain.prompt import PromptMessage, ToolCall
+from kaiwa.domain.prompt import PromptMessage, ToolCall, ToolSpec
+from kaiwa.domain.react import react_prompt, round_messages
+from kaiwa.domain.react_parser import ReactParser
 from kaiwa.domain.text import clean
 from kaiwa.domain.thought import Called, Thought
 from kaiwa.domain.tools import read_arguments
-from kaiwa.errors import KaiwaError, ToolFailed
+from kaiwa.errors import KaiwaError, ToolFailed, ToolsNotSupported
 from kaiwa.ports import Clock, Kit, NewId, Tool, ToolFile
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,15 @@ class Agent:
         self, kit: Kit, fallback: Fallback | None, history: Sequence[PromptMessage] | None
     ) -> None:
         """Until the model calls no tool, or may call none any more. Raises as `Asking.ask`."""
-        thought = await self._think(1, lambda: self._asking.ask(kit, fallback, history))
+        if self._tools and kit.model.server.calls_tools is False:
+            self._call_in_words()
+        try:
+            thought = await self._think(1, lambda: self._asking.ask(kit, fallback, history))
+        except ToolsNotSupported:
+            if self._answer.begun or self._asking.guide:
+                raise
+            self._call_in_words()
+            thought = await self._think(1, lambda: self._asking.ask(kit, fallback, history))
         for number in range(2, self._config.max_iteration + 2):
             if not thought.calls:
                 return
@@ -78,17 +89,31 @@ class Agent:
                 self._asking.tools = ()  # now it has to answer
             thought = await self._think(number, lambda told=since: self._asking.ask_on(told))
 
+    def _call_in_words(self) -> None:
+        def guide(instruction: str) -> str:
+            return react_prompt(
+                self._asking.tools, instruction, first_prompt=self._config.first_prompt
+            )
+
+        self._asking.guide = guide
+
     async def _think(self, number: int, ask: Callable[[], Awaitable[None]]) -> Thought:
         """One round of the model. What it calls after its last round is not run."""
         thought = Thought(self._new_id(), number, self._clock())
         self._show(thought)
         self._asking.begins = TurnThought(thought)
+        words = None
+        if self._asking.guide:
+            words = self._asking.hears = _Words(self._answer, f"call_{self._new_id().hex}")
         await ask()
+        if words:
+            await self._asking.say(words.finish())
         await self._asking.say(self._answer.finish())
-        calls = [self._name(call) for call in self._answer.calls] if self._asking.tools else []
+        calls: Sequence[ToolCall] = words.calls if words else self._answer.calls
+        calls = [self._name(call) for call in calls] if self._asking.tools else []
         thought = replace(
             thought,
-            text=self._answer.round_text,
+            text=words.parser.thought if words else self._answer.round_text,
             calls=tuple([Called(call.id, call.name, call.arguments) for call in calls]),
             labels={
                 tool.spec.name: dict(tool.labels)
@@ -119,7 +144,10 @@ class Agent:
             for call, (text, _) in zip(thought.calls, done, strict=True)
         ]
         files = tuple([file for _, files in done for file in files])
-        await self._tell(replace(thought, calls=tuple(seen), files=files))
+        thought = replace(thought, calls=tuple(seen), files=files)
+        await self._tell(thought)
+        if self._asking.guide:
+            return round_messages([thought], self._config.next_iteration)
         calls = tuple([ToolCall(call.id, call.tool, call.arguments) for call in seen])
         return [
             PromptMessage("assistant", thought.text, calls=calls),
@@ -149,6 +177,7 @@ class Agent:
         return text, files
 
     async def _use(self, tool: Tool, written: str) -> tuple[str, Sequence[ToolFile]]:
+        written = _spread(written, tool.spec) if self._asking.guide else written
         arguments = read_arguments(tool.spec.parameters, written)
         with anyio.move_on_after(self._limits.seconds) as limit:
             output = await tool.run(arguments)
@@ -164,3 +193,34 @@ class Agent:
     async def _tell(self, thought: Thought) -> None:
         self._show(thought)
         await self._asking.say([TurnThought(thought)])
+
+
+class _Words:
+    """Stands before the answer when a model calls tools in words: what is no call is said."""
+
+    def __init__(self, answer: Answer, call_id: str) -> None:
+        self._answer = answer
+        self.parser = ReactParser(call_id)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        return (self.parser.action,) if self.parser.action else ()
+
+    def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]:
+        return self._answer.feed(
+            [
+                TextDelta(self.parser.feed(delta.text)) if isinstance(delta, TextDelta) else delta
+                for delta in deltas
+            ]
+        )
+
+    def finish(self) -> list[TurnEvent]:
+        return self._answer.feed([TextDelta(self.parser.finish())])
+
+
+def _spread(written: str, spec: ToolSpec) -> str:
+    """A bare text, as models write one, is meant for the tool's only parameter."""
+    names = spec.parameters.get("properties")
+    if written.startswith('"') and isinstance(names, dict) and len(names) == 1:
+        return f"{{{msgspec.json.encode(next(iter(names))).decode()}: {written}}}"
+    return written

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwa.chat.files import FileRoom, load_history, load_pictures
-from kaiwa.chat.relay import relay, say
+from kaiwa.chat.relay import Hears, relay, say
 from kaiwa.chat.running import Live
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.app import AppConfig, ModelConfig
@@ -26,7 +26,8 @@ from kaiwa.domain.history import (
 )
 from kaiwa.domain.message import Exchange, Inputs, Message
 from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture, ToolSpec
-from kaiwa.domain.request import build_request, prompt_tokens
+from kaiwa.domain.react import STOP
+from kaiwa.domain.request import MOST_STOPS, build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
 from kaiwa.domain.usage import Round, Usage
 from kaiwa.errors import KaiwaError, ModelNotSupported, PicturesNotSupported, PromptTooLong
@@ -80,6 +81,9 @@ class Asking:
         """What an agent has done since the question."""
         self.tools: tuple[ToolSpec, ...] = ()
         """What the model may call."""
+        self.guide: Callable[[str], str] | None = None
+        """Tells a model that calls tools in words how; what it writes is heard by `hears`."""
+        self.hears: Hears = answer
         self.begins: TurnEvent | None = None
         """Said just before whatever is said next."""
 
@@ -196,7 +200,7 @@ class Asking:
                 if self._config.agent is None:
                     self._history, self._pictures = (), ()
                 emit = self._begin if self._config.agent else self._emit
-                await relay(stream, self._answer, self._live, emit)
+                await relay(stream, self.hears, self._live, emit)
         except KaiwaError:
             refused = not self._answer.begun
             raise
@@ -207,7 +211,7 @@ class Asking:
             self._live.asked_at = None
 
     def _request(self, model: ModelChoice, history: Sequence[PromptMessage]) -> ModelRequest:
-        return build_request(
+        request = build_request(
             self._config,
             model=model.name,
             inputs=self._inputs,
@@ -216,8 +220,13 @@ class Asking:
             pictures=self._pictures,
             user=self._user,
             rounds=self._since,
-            tools=self.tools,
+            tools=() if self.guide else self.tools,
+            guide=self.guide,
         )
+        if self.guide:
+            stop = (*STOP, *request.stop)[:MOST_STOPS]
+            request = replace(request, stop=stop)
+        return request
 
 
 def _round(model: ModelChoice, prompt: int, answer: Answer, latency: float) -> Round:

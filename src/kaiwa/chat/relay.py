@@ -5,14 +5,20 @@ within that read: no task wakes up and no queue stands between.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from kaiwa.chat.running import Live
-from kaiwa.domain.answer import Answer
 from kaiwa.domain.events import Delta, TurnEvent
 from kaiwa.ports import DeltaStream, Emit, Rest
 
 
-async def relay(stream: DeltaStream, answer: Answer, live: Live, emit: Emit) -> None:
+class Hears(Protocol):
+    """What takes in a model's words: an `Answer`, or what stands before one."""
+
+    def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]: ...
+
+
+async def relay(stream: DeltaStream, answer: Hears, live: Live, emit: Emit) -> None:
     """Pass the model's words on until it has finished.
 
     The answer holds every piece before anyone hears it, so what is kept is never less than what

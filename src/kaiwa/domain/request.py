@@ -16,7 +16,8 @@ from kaiwa.domain.text import count_tokens
 _PLACEHOLDER = re.compile(r"\{\{([a-zA-Z_][a-zA-Z0-9_]{0,29})\}\}")
 _SPECIAL = re.compile(r"\{\{(#(?:context|histories|query)#)\}\}")
 _STOP_HISTORIES = "</histories>"
-_MOST_STOPS = 4
+MOST_STOPS = 4
+"""What providers take."""
 _HISTORIES = """\
 Here is the chat histories between human and assistant, inside <histories></histories> XML tags.
 
@@ -47,21 +48,26 @@ def build_request(
     pictures: tuple[PromptPicture, ...] = (),
     rounds: Sequence[PromptMessage] = (),
     tools: tuple[ToolSpec, ...] = (),
+    guide: Callable[[str], str] | None = None,
 ) -> ModelRequest:
     """What to ask the model `model` on behalf of `user`, an internal id.
 
     `history` is oldest first; it and the query, with the pictures that came with it, are sent as
-    they are. `rounds` is what an agent has done since. Models of the completion kind get no
-    pictures, rounds or tools.
+    they are. `rounds` is what an agent has done since; `guide` makes of the app's instruction one
+    for a model that calls tools in words. Models of the completion kind get nothing of it.
     """
     earlier = [message for item in history for message in _messages(item)]
     stop = config.model.stop
     if config.model.mode == "completion":
         messages: tuple[PromptMessage, ...] = (_as_one_text(config, inputs, earlier, query),)
         ours = (f"\n{config.user_prefix}:", _STOP_HISTORIES)
-        stop = (*stop, *(mark for mark in ours if mark not in stop))[:_MOST_STOPS]
+        stop = (*stop, *(mark for mark in ours if mark not in stop))[:MOST_STOPS]
     else:
         prompt = _chat_prompt(config, inputs)
+        if guide:
+            told = "\n\n".join([message.text for message in prompt if message.role == "system"])
+            others = [message for message in prompt if message.role != "system"]
+            prompt = [PromptMessage("system", guide(told)), *others]
         messages = (*prompt, *earlier, PromptMessage("user", query, pictures), *rounds)
     return ModelRequest(
         model=model,

@@ -83,7 +83,9 @@ async def _ask(means: Means, prompt: str, size: str) -> _Picture:
         try:
             said = await answer.read(_MOST_ANSWER)
             if not 200 <= answer.status < 300:
-                refusal = interpreter.read(Asked(model, pictured=False), answer.status, said)
+                refusal = interpreter.read(
+                    Asked(model, pictured=False, equipped=False), answer.status, said
+                )
                 raise ToolFailed(f"The picture could not be drawn: {refusal.sentence}")
         finally:
             answer.close()
