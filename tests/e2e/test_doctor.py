@@ -97,6 +97,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
         "OPENAI_API_KEY": SECRET,
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "KAIWA_SECRET_KEY": SECRET,
+        "KAIWA_SEARCH_API_KEY": SECRET,
         "KAIWA_STORAGE_URL": f"s3://me:{SECRET}@bucket",
     }
     done = call(tmp_path, "--data", "mine", "doctor", "--json", **variables)
@@ -108,7 +109,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
     assert told["data"] == ("mine", "the command line")
     assert told["log_level"] == ("info", "default")
     assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
-    assert told["secret_key"][0] == "***"
+    assert told["secret_key"][0] == told["search_api_key"][0] == "***"
     assert told["storage_url"][0] == "s3://me:***@bucket"
     assert len(found["problems"]) == 4  # the database, the storage, vllm, openai
     plain = call(tmp_path, "--data", "mine", "doctor", **variables)
