@@ -19,7 +19,7 @@ from pytest_socket import socket_allow_hosts
 
 from kaiwa.domain.app import AgentConfig, ToolEntry
 from kaiwa.domain.tools import check_schema, read_arguments
-from kaiwa.errors import ToolFailed
+from kaiwa.errors import OperatorError, ToolFailed
 from kaiwa.files.extract import Extractor
 from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.parsers.wire import Limits
@@ -170,6 +170,12 @@ async def test_parameters_that_cannot_be_honoured_are_told(means: Means):
     page = entry("webscraper/webscraper", start="20", url="")
     assert await tools.list_notes(page) == []
     assert (await tools.open(page)).fixed == {"start": 20}
+
+
+@pytest.mark.parametrize("model", ["none/m", "quoting/m"])
+async def test_an_image_model_needs_a_server_that_can_draw(means: Means, model: str):
+    with pytest.raises(OperatorError, match="The setting image_model names"):
+        BuiltinTools(replace(means, image_model=model))
 
 
 # The clock

@@ -90,11 +90,18 @@ class BuiltinTools:
     """A `toolbox.Source`."""
 
     def __init__(self, means: Means) -> None:
+        """Raises `OperatorError` when the setting `image_model` names no server that could draw."""
+        provider = means.image_model.partition("/")[0]
+        if provider and means.catalog.find_options(provider, "openai") is None:
+            raise OperatorError(
+                f"The setting image_model names {provider!r}, which is no model server of the kind"
+                " openai that is set up."
+            )
         self._means = means
         self._opened: LRUCache[bytes, BuiltinTool] = LRUCache(_REMEMBERED)
 
     async def open(self, entry: ToolEntry) -> "BuiltinTool":
-        """Remembered: to read a signature takes a good part of a millisecond."""
+        """Remembered, for nearly every turn of an app asks for the same."""
         key = msgspec.json.encode(entry)
         tool = self._opened.get(key)
         if tool is None:
