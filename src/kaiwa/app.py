@@ -33,7 +33,7 @@ from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper, SizeLimits
-from kaiwa.files.kinds import Kind
+from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
 from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
@@ -309,7 +309,7 @@ def make_toolbox(settings: Settings, house: House, http: Operator, fetcher: Fetc
     """The tools that agents of this installation can have."""
 
     async def read_document(data: bytes, extension: str) -> str:
-        kind = Kind("document", extension, "")
+        kind = Kind("document", extension, UNKNOWN_MIME_TYPE)
         return (await house.extractor.extract(data, kind)).text
 
     means = Means(

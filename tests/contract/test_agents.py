@@ -2,13 +2,14 @@
 
 import json
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.apps import agent_file, calls, fails, says
 from tests.support.client import Client, Frame, text_of
-from tests.support.server import TestServer
+from tests.support.server import TestServer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -196,3 +197,55 @@ async def test_earlier_answers_are_told_again(server: TestServer) -> None:
     assert text_of(frames) == "0 before"
     frames = await client.stream("And?", conversation_id=conversation)
     assert text_of(frames) == "1 before"
+
+
+REACT = {
+    "provider": "wordy",
+    "name": "script",
+    "completion_params": {
+        "script": [
+            {
+                "when": "6 * 7",
+                "steps": [
+                    {"pieces": ["Thought: I have", " to calculate.\nAct", "ion:\n```json\n"]},
+                    {"pieces": ['{"action": "eval_expression", "action_in', 'put": "6 * 7"}\n```']},
+                    {"pieces": ["\nObservation: 41"]},
+                ],
+            },
+            {
+                "when": "Observation: 42",
+                "steps": [
+                    {"pieces": ["Thought: I know.\nAction:\n", '{"action": "Final Answer", ']},
+                    {"pieces": ['"action_input": "It is ', '42."}']},
+                ],
+            },
+        ]
+    },
+}
+
+
+async def test_a_model_that_cannot_call_tools_calls_them_in_words(
+    tmp_path: Path,
+) -> None:
+    wordy = {"wordy": {"kind": "scripted", "tools": False}}
+    async with serving(tmp_path, providers=wordy) as server:
+        client = await agent(server, model=REACT)
+        frames = await client.stream("6 * 7?")
+        assert events(frames) == [
+            "agent_thought",
+            "agent_message",
+            "agent_thought",
+            "agent_message",
+            "agent_thought",
+            "message_end",
+        ]
+        _, called, seen, _, last = thoughts(frames)
+        assert called["thought"].strip() == "I have to calculate."
+        assert json.loads(called["tool_input"]) == {"eval_expression": "6 * 7"}
+        assert json.loads(seen["observation"]) == {"eval_expression": "42"}
+        assert last["thought"].strip() == "I know."
+        assert text_of(frames).endswith("It is 42.")
+        assert "Action" not in text_of(frames)
+        assert "41" not in text_of(frames)
+        message = await kept(client, frames)
+        assert message["answer"].endswith("It is 42.")
