@@ -25,8 +25,8 @@ from kaiwa.api.guesses import Guesses
 from kaiwa.api.headers import StampResponses
 from kaiwa.api.site import ApiSettings, Site
 from kaiwa.chat.files import FileRoom
+from kaiwa.chat.order import Context
 from kaiwa.chat.running import Running, TurnLimits
-from kaiwa.chat.turn import Context
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.file import StoredFile
 from kaiwa.domain.usage import Price

@@ -13,8 +13,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from msgspec import Struct
 
 from kaiwa.app import House
+from kaiwa.chat.order import Order, check_order
 from kaiwa.chat.running import Cut, Live
-from kaiwa.chat.turn import Order, check_order, start_turn
+from kaiwa.chat.turn import start_turn
 from kaiwa.desk import get_app
 from kaiwa.domain.app import FILE_KINDS, App, AppConfig, FormField
 from kaiwa.domain.events import TurnEvent, TurnText

@@ -15,8 +15,9 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from kaiwa.chat.files import FileRoom
+from kaiwa.chat.order import Context, Order, check_order
 from kaiwa.chat.running import Live, Running, TurnLimits
-from kaiwa.chat.turn import Context, Order, check_order, start_turn
+from kaiwa.chat.turn import start_turn
 from kaiwa.domain.app import App, AppConfig, ModelConfig
 from kaiwa.domain.events import Delta, TextDelta, TurnEnded, TurnEvent, TurnFailed, TurnText
 from kaiwa.domain.message import Draft, Message

@@ -23,8 +23,9 @@ from kaiwa.api.body import (
 )
 from kaiwa.api.site import ApiRequest, Site, linking, site_of
 from kaiwa.api.sse import EventStream
+from kaiwa.chat.order import Order, bring_files, check_order
 from kaiwa.chat.running import Live
-from kaiwa.chat.turn import Order, bring_files, check_order, start_turn
+from kaiwa.chat.turn import start_turn
 from kaiwa.domain.app import Caller
 from kaiwa.domain.file import GivenFile
 from kaiwa.domain.message import Conversation

@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from msgspec import Struct
 
 from kaiwa.api.guesses import Guesses
-from kaiwa.chat.turn import Context
+from kaiwa.chat.order import Context
 from kaiwa.domain.app import AgentConfig
 from kaiwa.domain.file import StoredFile
 from kaiwa.files.extract import Extractor
