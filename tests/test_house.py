@@ -35,6 +35,7 @@ LONGEST_RELAY = 120
 LONGEST_DOCSTRING = 5
 
 BROAD_CATCHES = {
+    "chat/agent.py": {"_run"},
     "chat/running.py": {"_run", "_quietly"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
     "worker.py": {"_repeat"},

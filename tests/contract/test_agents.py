@@ -140,11 +140,11 @@ async def test_what_goes_wrong_in_a_call_is_told_to_the_model(
 
 async def test_a_model_that_calls_for_ever_has_to_answer(server: TestServer) -> None:
     rounds = [calls(*SUM)] * 2
-    client = await agent(server, *rounds, {"text": "[{tools}]"}, max_iteration=2)
+    client = await agent(server, *rounds, {"text": "[{tools}]"}, agent_mode={"max_iteration": 2})
     frames = await client.stream("Again and again")
     assert text_of(frames) == "[]"
     assert [one["position"] for one in thoughts(frames)][-1] == 3
-    stubborn = await agent(server, *[calls(*SUM)] * 9, max_iteration=1)
+    stubborn = await agent(server, *[calls(*SUM)] * 9, agent_mode={"max_iteration": 1})
     frames = await stubborn.stream("Again and again")
     assert frames[-1].event == "message_end"
     assert (await kept(stubborn, frames))["agent_thoughts"][-1]["tool"] == ""

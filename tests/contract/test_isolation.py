@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from kaiwa.api.routes import ROUTES, Route
-from tests.support.apps import app_file, says
+from tests.support.apps import agent_file, app_file, calls, says
 from tests.support.attacks import TAKES_DOCUMENTS, upload_text
 from tests.support.client import Client, Reply
 from tests.support.server import TestServer
@@ -23,6 +23,7 @@ IN_QUERY = {"conversation_id": "conversation", "last_id": "conversation", "first
 IN_BODY = {"conversation_id": "conversation"}
 BODIES: dict[str, dict[str, Any]] = {
     "post_chat_message": {"query": "Mine?", "inputs": {}, "response_mode": "blocking"},
+    "post_approval": {"decision": "approve"},
     "post_feedback": {"rating": "like"},
     "post_name": {"name": "Mine"},
 }
@@ -30,6 +31,22 @@ BODIES: dict[str, dict[str, Any]] = {
 OPEN_IDS = {"task_id"}
 SIGNED_IDS = {"name"}
 """Of links that are signed, and open to whoever holds them: test_uploads."""
+
+WAITS_OR_TELLS: dict[str, Any] = {
+    "provider": "scripted",
+    "name": "script",
+    "completion_params": {
+        "script": [
+            {
+                "when": "Wait!",
+                "after": 0,
+                "steps": [calls("eval_expression", '{"expression": "6 * 7"}')],
+            },
+            {"steps": [says("A secret.")]},
+        ]
+    },
+}
+"""An agent that waits for a yes, when it is asked to."""
 
 Spot = tuple[Route, str, str]
 
@@ -74,10 +91,18 @@ async def owned(server: TestServer) -> Owned:
         "suggested_questions_after_answer": {"enabled": True},
         "file_upload": TAKES_DOCUMENTS,
     }
-    owner = await server.client(app_file(says("A secret."), **features))
+    owner = await server.client(
+        agent_file(
+            model=WAITS_OR_TELLS,
+            tools=["maths/eval_expression"],
+            kaiwa={"blocking": True, "approve": ["eval_expression"]},
+            **features,
+        )
+    )
     other_app = await server.client(app_file(says("Nothing."), **features))
     reply = await owner.ask("What is it?", auto_generate_name=False)
     ids = {"conversation": reply.body["conversation_id"], "message": reply.body["message_id"]}
+    ids["waiting"] = (await owner.ask("Wait!", auto_generate_name=False)).body["message_id"]
     return Owned(owner, other_app, ids | {"file": await upload_text(owner)})
 
 
@@ -85,10 +110,12 @@ async def call(client: Client, spot: Spot, given: dict[str, str]) -> Reply:
     """Call the route with `given` ids by kind; the rest is as a friend would send it."""
     route, where, name = spot
     path = route.path.removeprefix("/v1")
+    handler = getattr(route.handler, "__name__", "")
     for part in re.findall(r"{(\w+)}", path):
-        path = path.replace(f"{{{part}}}", given[IN_PATH[part]])
+        kind = "waiting" if handler == "post_approval" else IN_PATH[part]
+        path = path.replace(f"{{{part}}}", given[kind])
     params = {"user": client.user}
-    body = dict(BODIES.get(getattr(route.handler, "__name__", ""), {}))
+    body = dict(BODIES.get(handler, {}))
     if where == "query":
         params[name] = given[IN_QUERY[name]]
     elif where == "body":

@@ -48,9 +48,13 @@ def agent_file(
     kaiwa: dict[str, Any] | None = None,
     name: str = "",
     model: dict[str, Any] | None = None,
-    **agent_mode: Any,
+    agent_mode: dict[str, Any] | None = None,
+    **config: Any,
 ) -> str:
-    """An agent whose model plays these rounds; `tools` are built-in ones, `provider/name`."""
+    """An agent whose model plays these rounds; `tools` are built-in ones, `provider/name`.
+
+    `agent_mode` and `config` override keys of it, and of `model_config`.
+    """
     entries = [_tool_entry(tool) if isinstance(tool, str) else tool for tool in tools]
     script = [
         {"after": number, "steps": steps if isinstance(steps, list) else [steps]}
@@ -69,8 +73,9 @@ def agent_file(
                     "enabled": True,
                     "strategy": "function_call",
                     "tools": entries,
-                    **agent_mode,
+                    **(agent_mode or {}),
                 },
+                **config,
             },
             "kaiwa": kaiwa or {},
         }

@@ -13,6 +13,7 @@ from kaiwa.api import wire
 from kaiwa.api.auth import authorise, authorise_reading
 from kaiwa.api.body import (
     Body,
+    path_uuid,
     read_choice,
     read_files,
     read_inputs,
@@ -23,15 +24,17 @@ from kaiwa.api.body import (
 )
 from kaiwa.api.site import ApiRequest, Site, linking, site_of
 from kaiwa.api.sse import EventStream
-from kaiwa.chat.order import Order, bring_files, check_order
+from kaiwa.chat.order import Order, Ready, bring_files, check_approval, check_order
 from kaiwa.chat.running import Live
 from kaiwa.chat.turn import start_turn
 from kaiwa.domain.app import Caller
 from kaiwa.domain.file import GivenFile
 from kaiwa.domain.message import Conversation
-from kaiwa.errors import InvalidParam
+from kaiwa.domain.thought import Decision
+from kaiwa.errors import InvalidParam, NotFound
 from kaiwa.store.conversations import find_conversation
 from kaiwa.store.db import Reads
+from kaiwa.store.messages import find_message
 
 
 async def post_chat_message(request: ApiRequest) -> ASGIApp:
@@ -50,9 +53,41 @@ async def post_chat_message(request: ApiRequest) -> ASGIApp:
         raise InvalidParam(f"{kind} does not support blocking mode")
     ready = await check_order(order, site.context, conversation)
     ready = await bring_files(ready, given, site.context)
+    return await _answer(request, site, ready, blocking=blocking)
+
+
+async def post_approval(request: ApiRequest, message_id: FromPath[str]) -> ASGIApp:
+    """Say yes or no to the calls of an agent that waits; the answer then goes on as a stream."""
+    site = site_of(request)
+    caller = await authorise(request, site.db)
+    body = await read_json(request)
+    user = required_user(body)
+    decision = read_choice(body.get("decision"), ("approve", "decline"), "decision")
+    message = await find_message(site.db, caller.app.id, user, path_uuid(message_id))
+    if message is None:
+        raise NotFound("Message Not Exists.")
+    site.context.running.admit(caller.app.id, caller.config.max_active_requests)
+    order = Order(
+        app=caller.app,
+        config=caller.config,
+        key_id=caller.key_id,
+        user=user,
+        source="api",
+        query=message.query,
+        inputs={},
+        conversation_id=message.conversation_id,
+        auto_name=False,
+        task_id=_new_task_id(),
+    )
+    ready = await check_approval(order, message, cast("Decision", decision), site.context)
+    return await _answer(request, site, ready, blocking=False)
+
+
+async def _answer(request: ApiRequest, site: Site, ready: Ready, *, blocking: bool) -> ASGIApp:
+    order = ready.order
     if blocking:
         live = start_turn(ready, site.context, _deaf)
-        return cast(ASGIApp, await _whole_answer(request, site, live, caller.app.mode))
+        return cast(ASGIApp, await _whole_answer(request, site, live, order.app.mode))
     stream = EventStream(
         order.task_id,
         site.context.running,
@@ -105,9 +140,14 @@ def read_order(body: Body, caller: Caller) -> tuple[Order, bool, tuple[GivenFile
         inputs=inputs,
         conversation_id=read_uuid(body.get("conversation_id"), "conversation_id"),
         auto_name=bool(body.get("auto_generate_name", True)),
-        task_id=str(UUID(bytes=secrets.token_bytes(16), version=4)),
+        task_id=_new_task_id(),
     )
     return order, blocking, given
+
+
+def _new_task_id() -> str:
+    """Random: who knows it may stop the answer."""
+    return str(UUID(bytes=secrets.token_bytes(16), version=4))
 
 
 def _deaf(events: object) -> None:

@@ -17,6 +17,13 @@ class ChatMessageRequest(Struct, frozen=True):
     files: list[dict[str, Any]] | None = None
 
 
+class ApprovalRequest(Struct, frozen=True):
+    """What the end user says to an agent's calls that need a yes."""
+
+    user: str
+    decision: Literal["approve", "decline"]
+
+
 class UserRequest(Struct, frozen=True):
     """The end user, as the app names it."""
 

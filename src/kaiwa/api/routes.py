@@ -89,6 +89,23 @@ ROUTES: tuple[Route, ...] = (
         raises=(errors.InvalidParam,),
     ),
     Route(
+        "POST",
+        "/v1/messages/{message_id}/approvals",
+        chat.post_approval,
+        wire.Answered,
+        body=requests.ApprovalRequest,
+        streams=True,
+        raises=(
+            errors.InvalidParam,
+            errors.AppUnavailable,
+            errors.NotFound,
+            *_STORE_ERRORS,
+            *_MODEL_ERRORS,
+            errors.TooManyRequests,
+            errors.ServiceUnavailable,
+        ),
+    ),
+    Route(
         "GET",
         "/v1/messages",
         messages.get_messages,

@@ -23,7 +23,7 @@ from kaiwa.domain.prompt import PromptMessage, ToolCall, ToolSpec
 from kaiwa.domain.react import react_prompt, round_messages
 from kaiwa.domain.react_parser import ReactParser
 from kaiwa.domain.text import clean
-from kaiwa.domain.thought import Called, Thought
+from kaiwa.domain.thought import Called, Decision, Thought
 from kaiwa.domain.tools import read_arguments
 from kaiwa.errors import KaiwaError, ToolFailed, ToolsNotSupported
 from kaiwa.ports import Clock, Kit, NewId, Tool, ToolFile
@@ -57,7 +57,9 @@ class Agent:
         clock: Clock,
         new_id: NewId,
         limits: ToolLimits,
+        decision: Decision | None = None,
     ) -> None:
+        """`decision`: what its end user has said to the calls that waited in its last thought."""
         self._asking = asking
         self._config = config
         self._tools = {tool.spec.name: tool for tool in tools}
@@ -67,6 +69,7 @@ class Agent:
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
+        self._decision = decision
 
     async def ask(
         self, kit: Kit, fallback: Fallback | None, history: Sequence[PromptMessage] | None
@@ -74,20 +77,35 @@ class Agent:
         """Until the model calls no tool, or may call none any more. Raises as `Asking.ask`."""
         if self._tools and kit.model.server.calls_tools is False:
             self._call_in_words()
+        number = await self._take_up() if self._decision else 1
         try:
-            thought = await self._think(1, lambda: self._asking.ask(kit, fallback, history))
+            thought = await self._think(number, lambda: self._asking.ask(kit, fallback, history))
         except ToolsNotSupported:
             if self._answer.begun or self._asking.guide:
                 raise
             self._call_in_words()
-            thought = await self._think(1, lambda: self._asking.ask(kit, fallback, history))
-        for number in range(2, self._config.max_iteration + 2):
-            if not thought.calls:
-                return
+            thought = await self._think(number, lambda: self._asking.ask(kit, fallback, history))
+        while thought.calls and not self._needs_yes(thought):
             since = await self._act(thought)
-            if number > self._config.max_iteration:
-                self._asking.tools = ()  # now it has to answer
+            number += 1
+            self._limit(number)
             thought = await self._think(number, lambda told=since: self._asking.ask_on(told))
+
+    def _limit(self, number: int) -> None:
+        if number > self._config.max_iteration:
+            self._asking.tools = ()  # now it has to answer
+
+    def _needs_yes(self, thought: Thought) -> bool:
+        """Then the turn ends here, and the end user decides how it goes on."""
+        return any(call.tool in self._config.approve for call in thought.calls)
+
+    async def _take_up(self) -> int:
+        """Do as its end user has decided; the number of the next round."""
+        *earlier, waiting = self._live.thoughts
+        told = [message for thought in earlier for message in self._retell(thought)]
+        self._asking.tell([*told, *await self._act(waiting)])
+        self._limit(waiting.position + 1)
+        return waiting.position + 1
 
     def _call_in_words(self) -> None:
         def guide(instruction: str) -> str:
@@ -146,12 +164,16 @@ class Agent:
         files = tuple([file for _, files in done for file in files])
         thought = replace(thought, calls=tuple(seen), files=files)
         await self._tell(thought)
+        return self._retell(thought)
+
+    def _retell(self, thought: Thought) -> list[PromptMessage]:
+        """A finished round, as the model is told it."""
         if self._asking.guide:
             return round_messages([thought], self._config.next_iteration)
-        calls = tuple([ToolCall(call.id, call.tool, call.arguments) for call in seen])
+        calls = tuple([ToolCall(call.id, call.tool, call.arguments) for call in thought.calls])
         return [
             PromptMessage("assistant", thought.text, calls=calls),
-            *[PromptMessage("tool", call.observation or "", call_id=call.id) for call in seen],
+            *[PromptMessage("tool", c.observation or "", call_id=c.id) for c in thought.calls],
         ]
 
     async def _run(self, call: Called) -> tuple[str, list[UUID]]:
@@ -159,6 +181,8 @@ class Agent:
         tool = self._tools.get(call.tool)
         if tool is None:
             return f"there is not a tool named {call.tool}", []
+        if self._decision == "decline" and call.tool in self._config.approve:
+            return "the user has declined this call", []
         try:
             text, made = await self._use(tool, call.arguments)
         except ToolFailed as error:

@@ -91,6 +91,10 @@ class Asking:
     def usage(self) -> Usage:
         return Usage(tuple(self._rounds))
 
+    def recall(self, spent: Usage) -> None:
+        """What an answer that now goes on has cost before."""
+        self._rounds = list(spent.rounds)
+
     def choose_history(self, model: ModelChoice) -> ChooseHistory | None:
         """What takes as much of the history as this model has room for.
 
@@ -150,10 +154,14 @@ class Asking:
     async def ask_on(self, since: Sequence[PromptMessage]) -> None:
         """Ask the same model once more, told what has been done since. Raises as `ask`."""
         assert self._model
+        self.tell(since)
+        await self._call_as_it_fits(self._model)
+
+    def tell(self, since: Sequence[PromptMessage]) -> None:
+        """With the next question: a round is over, and this came of it."""
         self._since += since
         self._pictures = ()  # it has seen them
         self._answer.begin_round()
-        await self._call_as_it_fits(self._model)
 
     async def _call_as_it_fits(self, model: ModelChoice) -> None:
         self._model = model

@@ -85,6 +85,12 @@ async def take_files(
     return Taken(tuple(files), "\n\n".join(texts))
 
 
+async def tell_again(files: Sequence[MessageFile], room: FileRoom) -> str:
+    """What the documents say that came with a question. Raises as `take_files`."""
+    theirs = [one.file for one in files if one.belongs_to == "user"]
+    return "\n\n".join([await _read(file, room) for file in theirs if file.type != "image"])
+
+
 async def take_inputs(
     inputs: Inputs,
     form: Sequence[FormField],

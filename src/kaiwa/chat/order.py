@@ -11,15 +11,17 @@ from msgspec.structs import replace
 
 from kaiwa.chat.agent import ToolLimits
 from kaiwa.chat.ask import Fallback
-from kaiwa.chat.files import FileRoom, Taken, take_files, take_inputs
+from kaiwa.chat.files import FileRoom, Taken, take_files, take_inputs, tell_again
 from kaiwa.chat.running import Running
 from kaiwa.domain.app import App, AppConfig, effective
 from kaiwa.domain.file import GivenFile, MessageFile
 from kaiwa.domain.file_objects import keep_file
 from kaiwa.domain.inputs import follow_up_inputs, new_inputs
-from kaiwa.domain.message import Conversation, Inputs
+from kaiwa.domain.message import Conversation, Inputs, Message
+from kaiwa.domain.thought import Decision
 from kaiwa.errors import InvalidParam, KaiwaError, ModelNotSupported, ProviderNotInitialized
 from kaiwa.ports import Clock, Kit, NewId
+from kaiwa.store.approvals import NOTHING_WAITS
 from kaiwa.store.apps import get_config
 from kaiwa.store.conversations import get_conversation
 from kaiwa.store.db import Database
@@ -58,6 +60,13 @@ class Order(Struct, frozen=True):
     """The files that came with the question."""
 
 
+class Resumed(Struct, frozen=True):
+    """A message that waits for its end user, who has decided now."""
+
+    message_id: UUID
+    decision: Decision
+
+
 class Ready(Struct, frozen=True):
     """An order that nothing speaks against; nothing is written yet."""
 
@@ -74,6 +83,8 @@ class Ready(Struct, frozen=True):
     inputs: Inputs
     taken: Mapping[str, Taken] = {}
     """The files in the inputs, by variable."""
+    resumed: Resumed | None = None
+    """None for a new question."""
 
     @property
     def files(self) -> tuple[MessageFile, ...]:
@@ -126,6 +137,23 @@ async def check_order(
         conversation_inputs=kept,
         inputs=inputs,
     )
+
+
+async def check_approval(
+    order: Order, message: Message, decision: Decision, context: Context
+) -> Ready:
+    """The order of a message that waits, to go on. Raises as `check_order`, and `InvalidParam`."""
+    if not message.waits:
+        raise InvalidParam(NOTHING_WAITS)
+    ready = await check_order(order, context)
+    text = await tell_again(message.files, context.room)
+    ready = replace(
+        ready,
+        order=replace(order, taken=Taken(text=text)),
+        inputs=message.inputs,
+        resumed=Resumed(message.id, decision),
+    )
+    return await bring_inputs(ready, context)
 
 
 async def bring_files(ready: Ready, given: Sequence[GivenFile], context: Context) -> Ready:

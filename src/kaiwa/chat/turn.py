@@ -19,9 +19,9 @@ from tenacity import (
 )
 
 from kaiwa.chat.agent import Agent
-from kaiwa.chat.ask import Asking
+from kaiwa.chat.ask import Asking, ChooseHistory
 from kaiwa.chat.files import pictures_of
-from kaiwa.chat.order import Context, Ready, bring_inputs, check_order
+from kaiwa.chat.order import Context, Ready, Resumed, bring_inputs, check_order
 from kaiwa.chat.relay import say
 from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.title import find_title, plain_title
@@ -31,6 +31,7 @@ from kaiwa.domain.file import MessageFile
 from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
 from kaiwa.domain.prompt import PromptMessage
 from kaiwa.domain.request import render
+from kaiwa.domain.usage import Usage
 from kaiwa.errors import (
     CompletionFailed,
     Interrupted,
@@ -40,6 +41,7 @@ from kaiwa.errors import (
     TooManyRequests,
 )
 from kaiwa.ports import Emit, ToolFile
+from kaiwa.store.approvals import reopen_message
 from kaiwa.store.conversations import retitle_conversation
 from kaiwa.store.files import give_file
 from kaiwa.store.messages import close_message, open_message
@@ -67,14 +69,22 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     try:
         if not live.seated.is_set():
             await _wait_seated(live, context.running.limits.wait)
-            # The turns before this one may have changed what the conversation keeps.
-            ready = await bring_inputs(await check_order(ready.order, context), context)
+            if ready.resumed is None:
+                # The turns before this one may have changed what the conversation keeps.
+                ready = await bring_inputs(await check_order(ready.order, context), context)
         if live.cut_by is Cut.SHUTDOWN:
             raise ServiceUnavailable(retry_after=5)
         answer = Answer(ready.config.reasoning)
         asking = _prepare(ready, answer, live, context, emit)
-        opening, choose = _opening(ready, context), asking.choose_history(ready.kit.model)
-        message, history = await open_message(context.db, opening, choose)
+        choose = asking.choose_history(ready.kit.model)
+        spent = Usage()
+        if ready.resumed:
+            message, spent, history = await _reopen(ready, ready.resumed, context, choose)
+            answer.recall(message.answer, message.reasoning)
+            asking.recall(spent)
+            live.thoughts = live.saved_thoughts = message.thoughts
+        else:
+            message, history = await open_message(context.db, _opening(ready, context), choose)
     except Exception as error:  # a turn: nothing was written, so there is nothing to keep
         live.refusal = _ours(error)
         live.begun.set()
@@ -96,6 +106,7 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         usage=asking.usage,
         now=context.clock(),
         thoughts=live.thoughts,
+        rounds_before=len(spent.rounds),
     )
     live.usage = asking.usage
     live.failure = failure = await _close(closing, context) or failure
@@ -104,6 +115,21 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         context.running.chore(lambda: _title(ready, context))
     end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
     await say(emit, [*tail, end])
+
+
+async def _reopen(
+    ready: Ready, resumed: Resumed, context: Context, choose: ChooseHistory | None
+) -> tuple[Message, Usage, list[PromptMessage] | None]:
+    order = ready.order
+    return await reopen_message(
+        context.db,
+        order.app.id,
+        order.user,
+        resumed.message_id,
+        context.owner,
+        choose,
+        source=order.source,
+    )
 
 
 def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: Emit) -> Asking:
@@ -151,6 +177,7 @@ def _make_agent(
         context.clock,
         context.new_id,
         context.tool_limits,
+        ready.resumed and ready.resumed.decision,
     )
 
 

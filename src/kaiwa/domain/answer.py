@@ -72,6 +72,11 @@ class Answer:
                 events.append(TurnText(text))
         return events
 
+    def recall(self, text: str, reasoning: str) -> None:
+        """What was said before in an answer that now goes on."""
+        self._parts = [text] if text else []
+        self._thoughts = [reasoning] if reasoning else []
+
     def begin_round(self) -> None:
         """The model is asked once more; what it said before is finished."""
         self.usage = None

@@ -74,6 +74,11 @@ class Message(Struct, frozen=True):
     thoughts: tuple[Thought, ...] = ()
     """An agent's rounds, in order."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether an agent has ended its turn so that its end user may say yes or no."""
+        return self.outcome is Outcome.NORMAL and bool(self.thoughts) and self.thoughts[-1].waits
+
 
 class Exchange(Struct, frozen=True):
     """An earlier question and its answer, as history."""
@@ -144,3 +149,5 @@ class Closing(Struct, frozen=True):
     usage: Usage
     now: datetime
     thoughts: tuple[Thought, ...] = ()
+    rounds_before: int = 0
+    """How many of the usage's rounds are kept already."""

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+
+Decision = Literal["approve", "decline"]
+"""What an end user says to calls that need a yes."""
 
 Labels = dict[str, dict[str, str]]
 """The names of tools by language, by tool: `{"clock": {"en_US": "Clock"}}`."""
@@ -35,6 +39,11 @@ class Thought(Struct, frozen=True):
     labels: Labels = {}
     files: tuple[UUID, ...] = ()
     """The message's files that its tools made, by the ids they have in the message."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is called of which nothing is known."""
+        return any(call.observation is None for call in self.calls)
 
     @property
     def tool(self) -> str:

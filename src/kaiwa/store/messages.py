@@ -26,7 +26,7 @@ from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
 from kaiwa.store.conversations import find_within
 from kaiwa.store.db import Database, Reads
 from kaiwa.store.files import files_between, take_files
-from kaiwa.store.prepared import Prepared, Row
+from kaiwa.store.prepared import Bound, Prepared, Row
 from kaiwa.store.rows import (
     THEIR_LIVE,
     columns_of,
@@ -83,7 +83,7 @@ async def open_message(
             return message, None
         if opening.new:
             return message, choose(iter(()))
-        return message, _choose(conn, opening.conversation_id, choose)
+        return message, choose_history(conn, opening.conversation_id, choose)
 
     return await db.write(unit)
 
@@ -219,16 +219,19 @@ def _close(conn: Connection, closing: Closing) -> None:
         "moment": closing.now,
     }
     bound = this | said | ended
+    kept = closing.rounds_before
     workspace_id = _CLOSE_RUNNING.value(conn, bound)
     if workspace_id is None:  # closed before, by us or as abandoned, or erased
         workspace_id = _CLOSE_AGAIN.value(conn, bound)
         if workspace_id is None:
             return
         conn.execute(_DROP_ROUNDS, this)
+        kept = 0
     whose = {"message_id": closing.message_id, "workspace_id": workspace_id}
     rows = [
         whose | {"position": position} | round_row(spent)
         for position, spent in enumerate(closing.usage.rounds, 1)
+        if position > kept
     ]
     _ADD_ROUNDS.run_all(conn, rows)
     if closing.thoughts:
@@ -347,11 +350,19 @@ async def find_message(
     """None also when it is somebody else's or its conversation is deleted."""
     bound = scope_of(app_id, user, source) | {"this": message_id}
 
-    def unit(conn: Connection) -> Message | None:
-        found = _messages_of(conn, _FIND.rows(conn, bound))
-        return found[0] if found else None
+    return await db.read(lambda conn: find_theirs(conn, bound))
 
-    return await db.read(unit)
+
+def find_theirs(conn: Connection, bound: Bound) -> Message | None:
+    """Inside a unit: the message `this`, in the scope of `scope_of`."""
+    found = _messages_of(conn, _FIND.rows(conn, bound))
+    return found[0] if found else None
+
+
+def is_last(conn: Connection, message: Message) -> bool:
+    """Inside a unit: whether its conversation has not gone on."""
+    last = _LAST.row(conn, {"this": message.conversation_id})
+    return last is not None and last[0] == message.id
 
 
 _HISTORY = Prepared(
@@ -370,12 +381,13 @@ async def read_history(
     It gets them newest first, on the database's thread, perhaps twice; what it does not take is
     not loaded, so a long conversation never is as a whole.
     """
-    return await db.read(lambda conn: _choose(conn, conversation_id, choose, limit))
+    return await db.read(lambda conn: choose_history(conn, conversation_id, choose, limit))
 
 
-def _choose(
+def choose_history(
     conn: Connection, conversation_id: UUID, choose: Choose[T], limit: int = HISTORY_LIMIT
 ) -> T:
+    """Inside a unit: see `read_history`."""
     with closing(_HISTORY.each(conn, {"this": conversation_id, "most": limit})) as rows:
         return choose(_exchanges(conn, conversation_id, rows))
 
