@@ -12,6 +12,7 @@ from kaiwa.api.sse import EventStream
 from kaiwa.chat.relay import say
 from kaiwa.chat.running import Live, Running, TurnLimits
 from kaiwa.domain.events import TurnFailed, TurnOpened, TurnText
+from kaiwa.domain.file import StoredFile
 
 pytestmark = pytest.mark.anyio
 
@@ -53,11 +54,15 @@ class Wire:
         return self.sent.decode().split("\n\n")[:-1]
 
 
+def link_to(file: StoredFile, *, made: bool = False) -> str:
+    return f"{file.id}, made: {made}"
+
+
 def make_stream(ping: float = 60, patience: float = 60) -> EventStream:
     async def nothing(*_: object) -> None:
         """Neither saves nor beats."""
 
-    stream = EventStream("t", Running(TurnLimits(), nothing, nothing), ping, patience, str)
+    stream = EventStream("t", Running(TurnLimits(), nothing, nothing), ping, patience, link_to)
     stream.live = Live("t", uuid4(), "ann", uuid4())
     return stream
 

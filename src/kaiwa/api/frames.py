@@ -50,7 +50,7 @@ class Frames:
                 case TurnThought(thought):
                     frames.append(self._frame("agent_thought", **thought_event(thought)))
                 case TurnFile(file):
-                    link = self._link(file.file)
+                    link = self._link(file.file, made=True)
                     frames.append(self._frame("message_file", **file_event(file, link)))
                 case TurnEnded():
                     body = to_builtins(metadata(event.usage))

@@ -7,6 +7,7 @@ from litestar.datastructures import State
 from msgspec import Struct
 
 from kaiwa.api.guesses import Guesses
+from kaiwa.api.wire import Link
 from kaiwa.chat.order import Context
 from kaiwa.domain.app import AgentConfig
 from kaiwa.domain.file import StoredFile
@@ -53,10 +54,15 @@ def base_of(request: ApiRequest) -> str:
     return site_of(request).settings.public_url or str(request.base_url).rstrip("/")
 
 
-def linking(request: ApiRequest) -> Callable[[StoredFile], str]:
+def linking(request: ApiRequest) -> Link:
     """Makes links to files for the one who asks."""
     site = site_of(request)
-    return lambda file: site.links.make(base_of(request), file, site.context.clock().timestamp())
+
+    def link(file: StoredFile, *, made: bool = False) -> str:
+        now = site.context.clock().timestamp()
+        return site.links.make(base_of(request), file, now, made=made)
+
+    return link
 
 
 def site_of(request: ApiRequest) -> Site:

@@ -3,8 +3,8 @@
 The order of the fields is the order on the wire.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -16,8 +16,12 @@ from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage, plain
 from kaiwa.errors import KaiwaError
 
-Link = Callable[[StoredFile], str]
-"""Signs a link to a file, for the one who asks."""
+
+class Link(Protocol):
+    """Signs a link to a file, for the one who asks; those that tools `made` have their own."""
+
+    def __call__(self, file: StoredFile, *, made: bool = False) -> str: ...
+
 
 Links = Mapping[UUID, str]
 """Signed links by the ids of files."""
@@ -279,7 +283,9 @@ def message_body(message: Message, link: Link) -> MessageBody:
         inputs=with_links(message.inputs, within),
         query=message.query,
         answer=message.answer,
-        message_files=[_file_body(one, link(one.file)) for one in beside],
+        message_files=[
+            _file_body(one, link(one.file, made=one.belongs_to == "assistant")) for one in beside
+        ],
         feedback=FeedbackBody(message.rating) if message.rating else None,
         retriever_resources=[],
         created_at=int(message.created_at.timestamp()),

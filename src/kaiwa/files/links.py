@@ -30,13 +30,14 @@ class Links:
         self._secret = secret.encode()
         self.seconds = seconds
 
-    def make(self, base: str, file: StoredFile, now: float) -> str:
-        """Below the server's address `base`; pictures have a use of their own."""
-        use: Use = "image-preview" if file.type == "image" else "file-preview"
+    def make(self, base: str, file: StoredFile, now: float, *, made: bool = False) -> str:
+        """Below the server's address `base`; pictures, and what tools `made`, have other paths."""
+        use: Use = "image-preview" if file.type == "image" and not made else "file-preview"
+        path = f"tools/{file.id}.{file.extension}" if made else f"{file.id}/{use}"
         timestamp, nonce = str(int(now)), secrets.token_hex(16)
         sign = self._sign(use, file.id, timestamp, nonce)
         query = urlencode({"timestamp": timestamp, "nonce": nonce, "sign": sign})
-        return f"{base}/files/{file.id}/{use}?{query}"
+        return f"{base}/files/{path}?{query}"
 
     def holds(self, use: Use, file_id: UUID, given: Mapping[str, str], now: float) -> bool:
         """Whether the query of a link is ours, for this file and this use, and not too old."""
