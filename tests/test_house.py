@@ -23,6 +23,8 @@ from kaiwa.providers.models.quoting import QuotingOptions
 from kaiwa.providers.models.scripted import Reply, ScriptedOptions, Step
 from kaiwa.providers.options import ServerOptions
 from kaiwa.providers.registry import list_kinds
+from kaiwa.providers.tools.openapi import OpenApiOptions
+from kaiwa.providers.tools.services import KINDS
 from kaiwa.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +57,7 @@ LATE_IMPORTS = {
     "files/parsers/child.py",
     "providers/prices.py",
     "providers/registry.py",
+    "providers/tools/services.py",
     "store/postgres.py",
     "store/sqlite.py",
 }
@@ -237,6 +240,17 @@ def test_a_setting_is_documented_with_its_default(name: str):
 @pytest.mark.parametrize("kind", list_kinds())
 def test_a_kind_of_model_is_documented(kind: str):
     assert f"### `{kind}`\n" in _guide("models.md")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_service_is_documented(kind: str):
+    assert f"### `{kind}`\n" in _guide("services.md")
+
+
+@pytest.mark.parametrize("options", [OpenApiOptions])
+def test_an_option_of_a_service_is_documented(options: type[Struct]):
+    text = _guide("services.md")
+    assert [name for name in options.__struct_fields__ if f"| `{name}` |" not in text] == []
 
 
 @pytest.mark.parametrize(

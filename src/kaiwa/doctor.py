@@ -27,8 +27,10 @@ from kaiwa.store.keys import list_keys
 from kaiwa.store.tables import SCHEMA
 
 _MASK = "***"
-_OPEN_OPTIONS = {"kind", "base_url", "aliases", "retry_wait", "organization", "project"}
-"""Options of model servers that hold no secret."""
+_OPEN_OPTIONS = {
+    "kind", "base_url", "aliases", "retry_wait", "organization", "project", "timeout",
+}  # fmt: skip
+"""Options of model servers and of services with tools that hold no secret."""
 
 
 class Setting(Struct, frozen=True):
@@ -190,11 +192,11 @@ def _masked(name: str, value: object) -> object:
         return _MASK
     if name in ("database_url", "storage_url", "search_url"):
         return _masked_url(str(value))
-    if name == "providers":
-        servers = cast("Mapping[str, Mapping[str, object]]", value)
+    if name in ("providers", "tools"):
+        entries = cast("Mapping[str, Mapping[str, object]]", value)
         return {
-            server: {option: _shown(option, given) for option, given in options.items()}
-            for server, options in servers.items()
+            entry: {option: _shown(option, given) for option, given in options.items()}
+            for entry, options in entries.items()
         }
     return msgspec.to_builtins(value)
 

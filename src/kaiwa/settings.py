@@ -1,7 +1,7 @@
 """The settings: one frozen tree; defaults < kaiwa.toml < KAIWA_* environment.
 
 A setting's variable is its name in capitals behind `KAIWA_`; `KAIWA_PROVIDERS_<NAME>_<OPTION>` sets
-an option of the model server of that name.
+an option of the model server of that name, `KAIWA_TOOLS_<NAME>_<OPTION>` one of that service.
 """
 
 import os
@@ -18,7 +18,8 @@ from msgspec import Struct
 from kaiwa.errors import OperatorError
 
 _PREFIX = "KAIWA_"
-_PROVIDERS = "KAIWA_PROVIDERS_"
+_NAMED = {"providers": "a model server", "tools": "a service"}
+"""Settings that are tables by name, whose options have variables of their own."""
 _CHOICES = {
     "log_level": ("debug", "info", "warning", "error"),
     "send_pictures": ("bytes", "links"),
@@ -145,6 +146,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How long wrong API keys are counted, and how long an address has to wait at most."""
     providers: dict[str, dict[str, object]] = {}
     """Model servers by name: `kind`, and the options of that kind."""
+    tools: dict[str, dict[str, object]] = {}
+    """Services that offer tools, by name: `kind`, and the options of that kind."""
     prices: dict[str, PriceSetting] = {}
     """Prices by `provider/model`; they override the list Kaiwa comes with."""
     context_sizes: dict[str, int] = {}
@@ -225,8 +228,9 @@ def _add_environment(values: dict[str, Value], environment: Mapping[str, str]) -
     for variable, text in sorted(environment.items()):
         if variable == f"{_PREFIX}CONFIG" or not variable.startswith(_PREFIX):
             continue
-        if variable.startswith(_PROVIDERS):
-            _add_provider(values, variable, text)
+        table = next((one for one in _NAMED if variable.startswith(_variable(one))), None)
+        if table:
+            _add_option(values, table, variable, text)
         elif variable not in names:
             raise _unknown(variable, "the environment", names)
         elif text or variable == f"{_PREFIX}ORIGINS":
@@ -244,7 +248,7 @@ def _unknown(name: str, place: str, known: Iterable[str]) -> OperatorError:
 def _parsed(name: str, variable: str, text: str) -> object:
     if name in ("origins", "fetch_networks"):
         return [origin.strip() for origin in text.split(",") if origin.strip()]
-    if name in ("prices", "context_sizes", "providers"):
+    if name in ("prices", "context_sizes", *_NAMED):
         try:
             return msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -252,26 +256,30 @@ def _parsed(name: str, variable: str, text: str) -> object:
     return text
 
 
-def _add_provider(values: dict[str, Value], variable: str, text: str) -> None:
-    found = values.get("providers", Value({}, variable))
+def _variable(table: str) -> str:
+    return f"{_PREFIX}{table.upper()}_"
+
+
+def _add_option(values: dict[str, Value], table: str, variable: str, text: str) -> None:
+    found = values.get(table, Value({}, variable))
     if not isinstance(found.value, dict):
         return  # refused later, with the name of its source
-    providers = dict(cast("dict[str, object]", found.value))
-    name, option = _split(variable.removeprefix(_PROVIDERS).lower(), providers)
+    entries = dict(cast("dict[str, object]", found.value))
+    name, option = _split(variable.removeprefix(_variable(table)).lower(), entries)
     if not name or not option:
         raise OperatorError(
-            f"{variable} must name a model server and an option of it, as in "
-            f"{_PROVIDERS}VLLM_BASE_URL."
+            f"{variable} must name {_NAMED[table]} and an option of it, as in "
+            f"{_variable(table)}OWN_BASE_URL."
         )
-    entry = providers.get(name, {})
+    entry = entries.get(name, {})
     if isinstance(entry, dict):
-        providers[name] = {**cast("dict[str, object]", entry), option: text}
-    values["providers"] = Value(providers, found.source)
+        entries[name] = {**cast("dict[str, object]", entry), option: text}
+    values[table] = Value(entries, found.source)
 
 
-def _split(text: str, providers: Iterable[str]) -> tuple[str, str]:
-    """The server and its option; of the known servers the longest that fits, else one word."""
-    for name in sorted(providers, key=len, reverse=True):
+def _split(text: str, known: Iterable[str]) -> tuple[str, str]:
+    """The name and the option; of the known names the longest that fits, else one word."""
+    for name in sorted(known, key=len, reverse=True):
         if text.startswith(f"{name.lower()}_"):
             return name, text[len(name) + 1 :]
     name, _, option = text.partition("_")

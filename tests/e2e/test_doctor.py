@@ -93,6 +93,8 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
         "KAIWA_DATABASE_URL": f"postgresql://me:{SECRET}@127.0.0.1:9/kaiwa",
         "KAIWA_PROVIDERS_VLLM_KIND": "openai",
         "KAIWA_PROVIDERS_VLLM_API_KEY": SECRET,
+        "KAIWA_TOOLS_SHOP_KIND": "openapi",
+        "KAIWA_TOOLS_SHOP_BEARER": SECRET,
         "KAIWA_PROVIDERS_VLLM_BASE_URL": "http://127.0.0.1:9/v1",
         "OPENAI_API_KEY": SECRET,
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",

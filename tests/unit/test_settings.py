@@ -102,6 +102,12 @@ def test_a_model_server_is_set_up_by_variables() -> None:
     assert found == {"vllm": {"kind": "openai", "base_url": "http://localhost:1/v1"}}
 
 
+def test_a_service_is_set_up_by_variables() -> None:
+    environment = {"KAIWA_TOOLS_SHOP_BEARER": "b", "KAIWA_TOOLS_SHOP_KIND": "openapi"}
+    found = load_settings(environment=environment)
+    assert found.tools == {"shop": {"kind": "openapi", "bearer": "b"}}
+
+
 def test_a_variable_adds_to_the_server_in_the_file() -> None:
     write("[providers.my_vllm]\nkind = 'openai'\napi_key = 'file'\n[providers.my]\nkind = 'openai'")
     environment = {"KAIWA_PROVIDERS_MY_VLLM_API_KEY": "variable", "KAIWA_PROVIDERS_MY_NAME": "x"}
@@ -129,6 +135,7 @@ def test_a_variable_adds_to_the_server_in_the_file() -> None:
         ("KAIWA_PRICES", "{", "KAIWA_PRICES must be a JSON object"),
         ("KAIWA_CONTEXT_SIZES", '{"a/b": 0}', "context_sizes.a/b"),
         ("KAIWA_PROVIDERS_VLLM", "x", "KAIWA_PROVIDERS_VLLM must name a model server"),
+        ("KAIWA_TOOLS_SHOP", "x", "KAIWA_TOOLS_SHOP must name a service and an option of it"),
         ("KAIWA_PROT", "1", "did you mean KAIWA_PORT?"),
         ("KAIWA_XYZ", "1", "KAIWA_XYZ in the environment is not a setting of Kaiwa; see docs/"),
     ],

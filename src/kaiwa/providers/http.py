@@ -35,6 +35,11 @@ class Answer(Protocol):
     status: int
 
     @property
+    def headers(self) -> Mapping[str, str]:
+        """By their names in lower case."""
+        ...
+
+    @property
     def content_type(self) -> str: ...
 
     @property
@@ -79,6 +84,7 @@ class _AiohttpAnswer:
         self._response = response
         self._stopped = False
         self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
         self.content_type = response.headers.get("content-type", "").lower()
         self.retry_after = response.headers.get("retry-after", "")
 
@@ -130,14 +136,14 @@ class Operator:
         target = find_target(url)
         if self._find_proxy(url) is None:
             return await self._pool.post(target, headers, body)
-        return await self._request("POST", url, headers, body)
+        return await self.send("POST", url, headers, body)
 
     async def get(self, url: str, limit: int, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
         """The body at this address, cut after `limit` bytes.
 
         Raises `OutboundError`, also for a status other than 2xx.
         """
-        answer = await self._request("GET", url, headers, None)
+        answer = await self.send("GET", url, headers, None)
         try:
             if not 200 <= answer.status < 300:
                 raise OutboundError(f"the server answered with HTTP {answer.status}")
@@ -152,17 +158,19 @@ class Operator:
         if session is not None:
             await session.close()
 
-    async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    async def send(
+        self, method: str, url: str | URL, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
+        """As `post`, by any method; not for the way of tokens."""
         try:
+            target = URL(url)
             response = await self._open_session().request(
                 method,
-                url,
+                target,
                 headers=headers,
                 data=None if body is None else BytesIO(body),  # written piece by piece
                 allow_redirects=False,
-                proxy=self._find_proxy(url),
+                proxy=self._find_proxy(str(target.origin())),
             )
         except TimeoutError as error:
             sentence = (
@@ -202,11 +210,16 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     """
     if re.match(r"\s*<(?:!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
         return "the server sent a web page instead of an answer"
+    line = " ".join(_KEY.sub("***", hide(text, secrets)).split())
+    return line if len(line) <= _SENTENCE_LENGTH else line[:_SENTENCE_LENGTH].rstrip() + "…"
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets; shorter ones than six characters are also plain words."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 6:
             text = text.replace(secret, "***")
-    line = " ".join(_KEY.sub("***", text).split())
-    return line if len(line) <= _SENTENCE_LENGTH else line[:_SENTENCE_LENGTH].rstrip() + "…"
+    return text
 
 
 def _proxy_for(url: URL) -> URL | None:

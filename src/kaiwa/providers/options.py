@@ -1,6 +1,6 @@
-"""Checks the options an operator gave for a model server."""
+"""Checks the options an operator gave for a model server, or for a service with tools."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -36,35 +36,48 @@ class ServerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return bool(self.api_key or names & {"authorization", "x-api-key", "api-key"})
 
 
-def read_options(kind: str, shape: type[T], options: Mapping[str, object]) -> T:
+def read_options(
+    kind: str, shape: type[T], options: Mapping[str, object], what: str = "model server"
+) -> T:
     """The options as `shape`; None counts as not given. Raises `OperatorError`."""
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
-        sentence = f"The options of a model server of kind {kind!r} are wrong: {error}."
+        sentence = f"The options of a {what} of kind {kind!r} are wrong: {error}."
         raise OperatorError(sentence) from error
 
 
 def read_base_url(kind: str, options: ServerOptions, default: str) -> str:
     """The address without a closing slash. Raises `OperatorError`."""
     text = options.base_url or default
-    try:
-        url = URL(text)
-    except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string:
+    if not is_address(text):
         raise OperatorError(
             f"The base_url of a model server of kind {kind!r} must look like"
             f" {default} and hold no name, password or query."
         )
-    for value in (options.api_key, *options.headers, *options.headers.values()):
-        if not value.isprintable() or value != value.strip():
-            raise OperatorError(
-                f"The api_key and headers of a model server of kind {kind!r} must each be"
-                " one line without spaces around it."
-            )
+    if not are_lines((options.api_key, *options.headers, *options.headers.values())):
+        raise OperatorError(
+            f"The api_key and headers of a model server of kind {kind!r} must each be"
+            " one line without spaces around it."
+        )
     return text.rstrip("/")
+
+
+def is_address(text: str) -> bool:
+    """Whether it is a server's address that holds no name, password or query."""
+    try:
+        url = URL(text)
+    except ValueError:
+        return False
+    return bool(
+        url.scheme in {"http", "https"} and url.host and not url.user and not url.query_string
+    )
+
+
+def are_lines(values: Iterable[str]) -> bool:
+    """Whether each can be the value of a header: one line without spaces around it."""
+    return all(value.isprintable() and value == value.strip() for value in values)
 
 
 def make_interpreter(kind: str, options: ServerOptions) -> Interpreter:

@@ -1,0 +1,30 @@
+"""Names of tools and arguments that every model takes."""
+
+import re
+from collections.abc import Iterable, Set
+from typing import Final
+
+_LONGEST: Final = 64
+
+
+def legal_name(text: str) -> str:
+    """The text in letters, digits, `_` and `-`, at most 64; never empty."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:_LONGEST] or "unnamed"
+
+
+def find_free(name: str, taken: Set[str]) -> str:
+    """The name, numbered when it is taken."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        end = f"_{number}"
+        free = name[: _LONGEST - len(end)] + end
+    return free
+
+
+def name_all(texts: Iterable[str]) -> list[str]:
+    """A legal name for each, in order; no two are the same."""
+    names: dict[str, None] = {}
+    for text in texts:
+        names[find_free(legal_name(text), names.keys())] = None
+    return list(names)

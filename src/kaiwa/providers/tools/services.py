@@ -1,0 +1,129 @@
+"""The operator's own services that offer tools: those of the settings, by name."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from importlib import import_module
+from types import TracebackType
+from typing import Final, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import Struct
+
+from kaiwa.errors import OperatorError, ToolFailed
+from kaiwa.ports import Tool
+from kaiwa.providers.http import Operator
+from kaiwa.providers.tools.names import legal_name
+
+Entry = Mapping[str, object]
+
+KINDS: Final = ("openapi",)
+
+
+class Service(Protocol):
+    """A service that offers tools; what each kind makes."""
+
+    async def open(self, tasks: TaskGroup) -> None:
+        """Get ready; what has to go on runs in `tasks`.
+
+        Raises `OperatorError` for what the operator has to mend.
+        """
+        ...
+
+    async def tools(self) -> Sequence[Tool]:
+        """Their names differ. Raises `ToolFailed` when they cannot be known at the moment."""
+        ...
+
+    async def check(self) -> str | None:
+        """None when it is there, else the part of a sentence that says why not."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all that is open."""
+        ...
+
+
+class ServiceState(Struct, frozen=True):
+    """How a service was found."""
+
+    name: str
+    kind: str
+    problem: str | None
+    """Why it cannot be used."""
+
+
+class Services:
+    """All of them; an async context manager, whose entering checks what the operator said."""
+
+    def __init__(self, entries: Mapping[str, Entry], http: Operator) -> None:
+        """`entries` are the settings' services. Raises `OperatorError` for one that is none."""
+        self._entries = {name.lower(): entry for name, entry in entries.items()}
+        self._http = http
+        self._services: dict[str, Service] = {}
+        self._open = AsyncExitStack()
+        for name, entry in entries.items():
+            if entry.get("kind") not in KINDS:
+                kinds = " or ".join(KINDS)
+                raise OperatorError(f"The setting tools.{name}.kind must be {kinds}.")
+
+    async def __aenter__(self) -> "Services":
+        """Raises `OperatorError`."""
+        try:
+            tasks = await self._open.enter_async_context(anyio.create_task_group())
+            self._open.callback(tasks.cancel_scope.cancel)
+            for name in self._entries:
+                await self._open_one(name, tasks)
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._open.aclose()
+
+    async def _open_one(self, name: str, tasks: TaskGroup) -> None:
+        try:
+            service = await asyncio.to_thread(self._create, name)
+            self._services[name] = service
+            self._open.push_async_callback(service.close)
+            await service.open(tasks)
+        except OperatorError as error:
+            raise OperatorError(f"In the setting tools.{name}: {error}") from error
+
+    def _create(self, name: str) -> Service:
+        """Loads what the kind needs: not for the event loop."""
+        options = dict(self._entries[name])
+        kind = str(options.pop("kind"))
+        return import_module(f"{__package__}.{kind}").create(name, options, self._http)
+
+    async def tools_of(self, name: str) -> Sequence[Tool]:
+        """What the service of this name offers.
+
+        Raises `ToolFailed` when it is not set up, or its tools cannot be known at the moment.
+        """
+        service = self._services.get(name.lower())
+        if service is None:
+            raise ToolFailed(f"The service {name} is not set up.")
+        return await service.tools()
+
+    async def find_tool(self, service: str, name: str) -> Tool | None:
+        """`name` as models know it, or as the service itself spells it.
+
+        Raises `ToolFailed` as `tools_of` does.
+        """
+        tools = {tool.spec.name: tool for tool in await self.tools_of(service)}
+        return tools.get(name) or tools.get(legal_name(name))
+
+    async def check(self) -> list[ServiceState]:
+        """Asks each for a sign of life."""
+        problems = await asyncio.gather(*(one.check() for one in self._services.values()))
+        return [
+            ServiceState(name, str(self._entries[name]["kind"]), problem)
+            for name, problem in zip(self._services, problems, strict=True)
+        ]
