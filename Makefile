@@ -6,12 +6,15 @@ DATA ?= ./data
 
 RUN = .venv/bin
 
-.PHONY: serve install install-dev test torture bench check lock clean
+.PHONY: serve install install-mcp install-dev test torture bench check lock clean
 
 serve: install ## Install and serve on HOST:PORT, data in DATA
 	$(RUN)/kaiwa --data $(DATA) serve --host $(HOST) --port $(PORT)
 
 install: .venv/installed ## Make .venv from the lock file and install Kaiwa into it
+
+install-mcp: .venv/installed requirements-mcp.lock ## The same, with what servers of tools (MCP) need
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mcp.lock
 
 test: .venv/installed-dev ## Install and run every test
 	$(RUN)/pytest -n 2
@@ -36,7 +39,8 @@ check: .venv/installed-dev ## Linters, types, import contracts
 
 lock: ## Make the lock files anew (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --group build -o requirements.lock
-	uv pip compile $(LOCK) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile $(LOCK) pyproject.toml --group build --extra mcp -c requirements.lock -o requirements-mcp.lock
+	uv pip compile $(LOCK) pyproject.toml --group build --group dev --extra mcp -c requirements-mcp.lock -o requirements-dev.lock
 
 LOCK = --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
 	--no-emit-find-links --quiet
@@ -47,12 +51,12 @@ LOCK = --universal --generate-hashes --python-version 3.11 --no-header --no-emit
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python requirements.lock pyproject.toml
-	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(RUN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
-	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 clean: ## Remove what make made; never the data

@@ -23,6 +23,7 @@ from kaiwa.providers.models.quoting import QuotingOptions
 from kaiwa.providers.models.scripted import Reply, ScriptedOptions, Step
 from kaiwa.providers.options import ServerOptions
 from kaiwa.providers.registry import list_kinds
+from kaiwa.providers.tools.mcp_options import McpOptions
 from kaiwa.providers.tools.openapi import OpenApiOptions
 from kaiwa.providers.tools.services import KINDS
 from kaiwa.settings import Settings, load_settings
@@ -40,9 +41,10 @@ BROAD_CATCHES = {
     "chat/agent.py": {"_run"},
     "chat/running.py": {"_run", "_quietly"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
+    "providers/tools/mcp_connection.py": {"live"},
     "worker.py": {"_repeat"},
 }
-"""Where a turn or a job has to end in order, whatever happened: `except Exception`."""
+"""Where a turn, a job or a connection has to end in order, whatever happens: `except Exception`."""
 
 KEPT_CATCHES = {
     "providers/http1.py": {"_hand_on"},
@@ -247,7 +249,7 @@ def test_a_kind_of_service_is_documented(kind: str):
     assert f"### `{kind}`\n" in _guide("services.md")
 
 
-@pytest.mark.parametrize("options", [OpenApiOptions])
+@pytest.mark.parametrize("options", [OpenApiOptions, McpOptions])
 def test_an_option_of_a_service_is_documented(options: type[Struct]):
     text = _guide("services.md")
     assert [name for name in options.__struct_fields__ if f"| `{name}` |" not in text] == []
@@ -347,7 +349,9 @@ def test_the_changelog_has_a_place_for_what_is_new():
     assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-mcp.lock", "requirements-dev.lock"]
+)
 def test_a_lock_file_has_hashes_and_no_addresses(name: str):
     text = (ROOT / name).read_text("utf-8")
     entries = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]

@@ -431,5 +431,5 @@ async def test_a_key_nobody_has_a_place_for_is_refused(http: Operator, tmp_path:
 
 def test_a_service_of_no_kind_is_refused():
     for entry in ({}, {"kind": "soap"}):
-        with pytest.raises(OperatorError, match=r"tools\.own\.kind must be"):
+        with pytest.raises(OperatorError, match=r"tools\.own\.kind must be mcp or openapi"):
             Services({"own": entry}, Operator())

@@ -29,7 +29,7 @@ from kaiwa.providers.tools.openapi_document import (
     resolve_server,
 )
 from kaiwa.providers.tools.openapi_request import make_request
-from kaiwa.providers.tools.openapi_schema import Unusable
+from kaiwa.providers.tools.schemas import Unusable
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from yarl import URL
 
 from kaiwa.domain.message import JsonValue
 from kaiwa.providers.tools.names import find_free, legal_name, name_all
-from kaiwa.providers.tools.openapi_schema import JsonObject, References, Unusable, as_object
+from kaiwa.providers.tools.schemas import JsonObject, References, Unusable, as_object
 
 Place = Literal["path", "query", "header"]
 

@@ -18,7 +18,7 @@ from kaiwa.providers.tools.names import legal_name
 
 Entry = Mapping[str, object]
 
-KINDS: Final = ("openapi",)
+KINDS: Final = ("mcp", "openapi")
 
 
 class Service(Protocol):
@@ -72,6 +72,7 @@ class Services:
         try:
             tasks = await self._open.enter_async_context(anyio.create_task_group())
             self._open.callback(tasks.cancel_scope.cancel)
+            self._open.push_async_callback(self._close)
             for name in self._entries:
                 await self._open_one(name, tasks)
         except BaseException:
@@ -87,11 +88,13 @@ class Services:
     ) -> None:
         await self._open.aclose()
 
+    async def _close(self) -> None:
+        await asyncio.gather(*(service.close() for service in self._services.values()))
+
     async def _open_one(self, name: str, tasks: TaskGroup) -> None:
         try:
             service = await asyncio.to_thread(self._create, name)
             self._services[name] = service
-            self._open.push_async_callback(service.close)
             await service.open(tasks)
         except OperatorError as error:
             raise OperatorError(f"In the setting tools.{name}: {error}") from error
@@ -100,7 +103,14 @@ class Services:
         """Loads what the kind needs: not for the event loop."""
         options = dict(self._entries[name])
         kind = str(options.pop("kind"))
-        return import_module(f"{__package__}.{kind}").create(name, options, self._http)
+        try:
+            create = import_module(f"{__package__}.{kind}").create
+        except ImportError as error:
+            raise OperatorError(
+                f"the kind {kind!r} needs packages that are not installed ({error}); install"
+                f" kaiwa[{kind}], or run make install-{kind}."
+            ) from error
+        return create(name, options, self._http)
 
     async def tools_of(self, name: str) -> Sequence[Tool]:
         """What the service of this name offers.

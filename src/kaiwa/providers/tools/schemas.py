@@ -1,4 +1,4 @@
-"""Schemas of an OpenAPI document as JSON schemas without references: every model knows those.
+"""Schemas of services as JSON schemas without references: every model understands those.
 
 OpenAPI 3.0 has a dialect of its own (`nullable`, `exclusiveMinimum: true`), which is translated.
 """
