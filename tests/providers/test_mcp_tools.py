@@ -239,6 +239,17 @@ async def test_an_end_in_the_middle_of_a_call_is_not_asked_again(http: Operator)
         assert "The service has failed: Connection closed" in await fail(services, "tool0")
 
 
+async def test_a_child_that_dies_before_its_own_is_started_again(http: Operator):
+    async with opened(http, own=rough("orphans", timeout=0.5)) as services:
+        tool = await services.find_tool("own", "tool0")
+        assert tool is not None
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(ToolFailed, match="did not answer"):
+                await tool.run({})
+            assert time.monotonic() - began < 3
+
+
 async def test_no_child_is_left_behind(http: Operator):
     async with opened(http, own=rough("stubborn")) as services:
         child = int((await call(services, "tool0")).split()[1])

@@ -335,12 +335,14 @@ async def test_schemas_are_translated_and_bounded(http: Operator, tmp_path: Path
 
 async def test_names_are_legal_and_differ(http: Operator, tmp_path: Path):
     paths: dict[str, Any] = {
-        "/a b/é": {"get": {}},
+        "/a b/é": {"get": {"description": "word " * 900}},
         "/z1": {"get": {"operationId": "x" * 90}, "post": {"operationId": "x" * 80}},
         "/z2": {"get": {"operationId": "find one!"}, "post": {"operationId": "find/one"}},
     }
     async with opened(http, written(tmp_path, paths), base_url="http://127.0.0.1:1") as services:
-        names = [tool.spec.name for tool in await services.tools_of("own")]
+        tools = await services.tools_of("own")
+        names = [tool.spec.name for tool in tools]
+        assert len(tools[0].spec.description) == 1024
         assert names == ["get_a_b", "x" * 64, f"{'x' * 62}_2", "find_one", "find_one_2"]
         assert await services.find_tool("own", "find one!") is not None
         assert await services.find_tool("own", "nothing") is None

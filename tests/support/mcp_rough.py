@@ -42,6 +42,9 @@ def call(mode: str) -> dict[str, Any] | None:
             flood("this is no JSON\n")
         case "deaf":
             time.sleep(30)
+        case "orphans":
+            subprocess.Popen(["sleep", "60"])
+            os._exit(1)
         case "dies":
             os._exit(1)
         case "wrong":

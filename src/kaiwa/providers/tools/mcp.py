@@ -68,8 +68,8 @@ class McpService:
         """None when it answers, else why not."""
         try:
             await self._find_connection(0)
-        except ToolFailed as error:
-            return error.message.removesuffix(".")
+        except ToolFailed:
+            return "it cannot be used" if self._current is None else self._current.problem
         return None
 
     async def close(self) -> None:
@@ -148,6 +148,8 @@ class McpService:
 
     def _begin(self) -> Connection:
         assert self._tasks is not None
+        if self._current is not None:
+            self._current.retire()
         connection = self._current = Connection(self._options, self._http)
         self._connections.add(connection)
         self._tasks.start_soon(self._hold, connection)

@@ -46,10 +46,16 @@ class Child:
         self._environment = environment
         self._over = over
         self._open = AsyncExitStack()
+        self._process: Process | None = None
         self._received = 0
         self._counted_since = 0.0
         self._errors = b""
         self.flooded = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has; its own children may still hold the pipes open."""
+        return self._process is not None and self._process.returncode is not None
 
     @property
     def last_words(self) -> str:
@@ -61,7 +67,7 @@ class Child:
         self,
     ) -> tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]:
         """Raises `OSError` when it cannot be started."""
-        process = await anyio.open_process(
+        process = self._process = await anyio.open_process(
             self._command,
             env=self._environment,
             stderr=subprocess.PIPE,

@@ -24,7 +24,7 @@ from kaiwa.providers.http import Operator, redact
 from kaiwa.providers.tools.mcp_child import Child
 from kaiwa.providers.tools.mcp_door import Door
 from kaiwa.providers.tools.mcp_options import McpOptions
-from kaiwa.providers.tools.names import name_all
+from kaiwa.providers.tools.names import legal_description, name_all
 from kaiwa.providers.tools.schemas import References, Unusable
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ FAULTS: Final = (
 
 _MOST_PAGES: Final = 50
 _MOST_TOOLS: Final = 1000
-_LONGEST_DESCRIPTION: Final = 8000
 
 
 class ListedTool(Struct, frozen=True):
@@ -79,11 +78,13 @@ class Connection:
         """Whether it has let a call wait in vain."""
         self.tools: Sequence[ListedTool] = ()
         self.listed_at = anyio.current_time()
-        """When the tools were listed, or that was last tried; the loop's time."""
+        """When the tools were listed, or that was last tried or given up; the loop's time."""
 
     @property
     def usable(self) -> bool:
         """Whether it takes new calls."""
+        if self._child is not None and self._child.ended:
+            return False
         return not (self._retired or self.problem or self.over.is_set())
 
     @contextmanager
@@ -121,6 +122,7 @@ class Connection:
         finally:
             if not self.ready.is_set():
                 self.problem = self.problem or "it is being closed"
+                self.listed_at = anyio.current_time()
             self.ready.set()
             self.over.set()
             self.closed.set()
@@ -193,5 +195,5 @@ def _read_tool(tool: WireTool, name: str) -> ListedTool | None:
         return None
     annotated = tool.annotations.title if tool.annotations else None
     label = tool.title or annotated or tool.name
-    description = (tool.description or label)[:_LONGEST_DESCRIPTION]
+    description = legal_description(tool.description or label)
     return ListedTool(tool.name, label, ToolSpec(name, description, schema | {"type": "object"}))

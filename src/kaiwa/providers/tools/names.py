@@ -1,15 +1,22 @@
-"""Names of tools and arguments that every model takes."""
+"""Names and descriptions of tools that every model takes."""
 
 import re
 from collections.abc import Iterable, Set
 from typing import Final
 
 _LONGEST: Final = 64
+_LONGEST_DESCRIPTION: Final = 1024
 
 
 def legal_name(text: str) -> str:
     """The text in letters, digits, `_` and `-`, at most 64; never empty."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:_LONGEST] or "unnamed"
+
+
+def legal_description(text: str) -> str:
+    """The text, cut after 1024 characters: OpenAI takes no more."""
+    text = text.strip()
+    return text if len(text) <= _LONGEST_DESCRIPTION else f"{text[: _LONGEST_DESCRIPTION - 1]}…"
 
 
 def find_free(name: str, taken: Set[str]) -> str:

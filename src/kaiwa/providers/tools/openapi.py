@@ -132,8 +132,8 @@ class OpenApiService:
                 answer = await self._http.send("HEAD", self._url, {}, None)
         except TimeoutError:
             return "the server did not answer in time"
-        except OutboundError as error:
-            return str(error)
+        except (OutboundError, OperatorError) as error:
+            return str(error).removesuffix(".")
         answer.close()
         return None
 

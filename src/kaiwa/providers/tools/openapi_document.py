@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from kaiwa.domain.message import JsonValue
-from kaiwa.providers.tools.names import find_free, legal_name, name_all
+from kaiwa.providers.tools.names import find_free, legal_description, legal_name, name_all
 from kaiwa.providers.tools.schemas import JsonObject, References, Unusable, as_object
 
 Place = Literal["path", "query", "header"]
@@ -183,8 +183,10 @@ class _Reader:
         return Operation(
             name=name,
             label=summary or name,
-            description="\n".join(dict.fromkeys(filter(None, (summary, description))))
-            or f"{method.upper()} {path}",
+            description=legal_description(
+                "\n".join(dict.fromkeys(filter(None, (summary, description))))
+                or f"{method.upper()} {path}"
+            ),
             method=method.upper(),
             server=self._find_server(operation, shared, self._document),
             path=path,
