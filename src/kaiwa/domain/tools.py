@@ -6,6 +6,7 @@ check are refused.
 
 import inspect
 from collections.abc import Callable, Container, Mapping
+from functools import lru_cache
 from typing import Final, cast
 from urllib.parse import unquote
 
@@ -29,6 +30,8 @@ _PATTERNS: Final = jsonschema_rs.FancyRegexOptions(backtrack_limit=1_000)
 _MISLEADING: Final = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor", "$id")
 """What makes a schema refer to parts of itself by names, which the weighing does not know."""
 _FAULT_LENGTH: Final = 400
+_REMEMBERED: Final = 128
+"""Schemas."""
 
 
 def shape_arguments(function: Callable[..., object], without: Container[str] = ()) -> type[Struct]:
@@ -101,11 +104,19 @@ def _find_fault(
 
 
 def _compile(schema: Mapping[str, JsonValue]) -> "tuple[jsonschema_rs.Validator, _Weighing]":
+    try:
+        return _compile_text(msgspec.json.encode(schema))
+    except RecursionError as error:
+        raise ValueError("its schema is nested too deeply") from error
+
+
+@lru_cache(_REMEMBERED)
+def _compile_text(text: bytes) -> "tuple[jsonschema_rs.Validator, _Weighing]":
+    """Remembered: it takes five times as long as a check, and milliseconds for a large schema."""
+    schema: dict[str, JsonValue] = msgspec.json.decode(text)
     weighing = _Weighing(schema)
     try:
-        validator = jsonschema_rs.validator_for(
-            dict(schema), offline=True, pattern_options=_PATTERNS
-        )
+        validator = jsonschema_rs.validator_for(schema, offline=True, pattern_options=_PATTERNS)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         message = getattr(error, "message", str(error))
         raise ValueError(shorten(f"its schema is not valid: {message}", _FAULT_LENGTH)) from error
