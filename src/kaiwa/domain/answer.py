@@ -13,6 +13,7 @@ from kaiwa.domain.events import (
     UsageDelta,
 )
 from kaiwa.domain.prompt import ToolCall
+from kaiwa.domain.text import clean
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
@@ -63,8 +64,8 @@ class Answer:
                 else:
                     self._calls.take(delta)
                 continue
-            if "\0" in text:  # which a database may not take, and no client expects
-                text = text.replace("\0", "")
+            if "\0" in text or not text.isascii():  # for there may be what no database takes
+                text = clean(text)
             if text:
                 if self._apart:
                     self._begin_line()
@@ -123,7 +124,7 @@ class Answer:
     @property
     def round_reasoning(self) -> str:
         """What was kept out of it."""
-        return "".join(self._thoughts[self._thoughts_before :]).strip()
+        return clean("".join(self._thoughts[self._thoughts_before :])).strip()
 
     @property
     def text(self) -> str:
@@ -136,7 +137,7 @@ class Answer:
     @property
     def reasoning(self) -> str:
         """What was kept out of the text."""
-        return "".join(self._thoughts).strip()
+        return clean("".join(self._thoughts)).strip()
 
     @property
     def length(self) -> int:
@@ -181,6 +182,7 @@ class _Calls:
         self._ids: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self._arguments: dict[int, list[str]] = {}
+        self._lengths: dict[int, int] = {}
 
     def take(self, delta: ToolCallDelta) -> None:
         index = delta.index
@@ -188,17 +190,19 @@ class _Calls:
             if len(self._arguments) == _MOST_CALLS:
                 return
             self._ids[index], self._names[index], self._arguments[index] = delta.id, delta.name, []
+            self._lengths[index] = 0
         # Some servers say the name again with each piece.
         self._ids[index] = self._ids[index] or delta.id
         self._names[index] = self._names[index] or delta.name
-        pieces = self._arguments[index]
-        if delta.arguments and sum(map(len, pieces)) < _LONGEST_CALL:
-            pieces.append(delta.arguments)
+        room = _LONGEST_CALL - self._lengths[index]
+        if delta.arguments and room > 0:
+            self._arguments[index].append(delta.arguments[:room])
+            self._lengths[index] += len(delta.arguments)
 
     def all(self) -> tuple[ToolCall, ...]:
         return tuple(
             [
-                ToolCall(self._ids[index], self._names[index], "".join(pieces)[:_LONGEST_CALL])
+                ToolCall(clean(self._ids[index]), clean(self._names[index]), clean("".join(pieces)))
                 for index, pieces in sorted(self._arguments.items())
             ]
         )
