@@ -24,6 +24,7 @@ from kaiwa.api import faults, openapi, routes
 from kaiwa.api.guesses import Guesses
 from kaiwa.api.headers import StampResponses
 from kaiwa.api.site import ApiSettings, Site
+from kaiwa.chat.agent import ToolLimits
 from kaiwa.chat.files import FileRoom
 from kaiwa.chat.order import Context
 from kaiwa.chat.running import Running, TurnLimits
@@ -226,7 +227,10 @@ class House:
         room = FileRoom(
             self.keeper, self.blobs, self.extractor, new_id, _model_links(settings, self)
         )
-        self.context = Context(db, self.clock, new_id, new_id(), running, self.kit_for, room)
+        self.context = Context(
+            db, self.clock, new_id, new_id(), running, self.kit_for, room,
+            ToolLimits(settings.tool_timeout),
+        )  # fmt: skip
 
     async def __aexit__(
         self,

@@ -92,6 +92,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Between two words of the model."""
     turn_timeout: float = 1200
     """A whole turn; then it ends as if stopped."""
+    tool_timeout: float = 60
+    """One call of a tool; the model is then told that it took too long."""
     turns_at_once: int = 2000
     """How many questions the server works on, those that wait among them; 0 is no limit."""
     waiting_questions: int = 8
