@@ -3,8 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_network
@@ -214,7 +214,9 @@ class House:
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
-        self.toolbox = make_toolbox(settings, self, http, guarded)
+        self.toolbox = make_toolbox(
+            settings, self.catalog, self.extractor, http, guarded, self.clock
+        )
 
         running = Running(
             _turn_limits(settings), partial(checkpoint_messages, db), partial(beat, db)
@@ -309,24 +311,43 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
     )
 
 
-def make_toolbox(settings: Settings, house: House, http: Operator, fetcher: Fetcher) -> Toolbox:
-    """The tools that agents of this installation can have."""
+def make_toolbox(
+    settings: Settings,
+    catalog: Catalog,
+    extractor: Extractor,
+    http: Operator,
+    fetcher: Fetcher,
+    clock: Clock,
+) -> Toolbox:
+    """The tools that agents of this installation can have. Raises `OperatorError`."""
 
     async def read_document(data: bytes, extension: str) -> str:
         kind = Kind("document", extension, UNKNOWN_MIME_TYPE)
-        return (await house.extractor.extract(data, kind)).text
+        return (await extractor.extract(data, kind)).text
 
     means = Means(
-        clock=house.clock,
+        clock=clock,
         http=http,
         fetcher=fetcher,
         read_document=read_document,
-        catalog=house.catalog,
+        catalog=catalog,
         image_model=settings.image_model,
         search_url=settings.search_url,
         search_api_key=settings.search_api_key,
     )
     return Toolbox({"builtin": BuiltinTools(means)})
+
+
+@asynccontextmanager
+async def open_toolbox(settings: Settings) -> AsyncGenerator[Toolbox]:
+    """The same without a house; nothing is asked of the network yet. Raises `OperatorError`."""
+    http, guarded = Operator(settings.connect_timeout), Guarded(_read_networks(settings))
+    try:
+        catalog = make_catalog(settings, http)
+        yield make_toolbox(settings, catalog, Extractor(Limits()), http, guarded, now)
+    finally:
+        await guarded.close()
+        await http.close()
 
 
 def make_catalog(settings: Settings, http: Operator) -> Catalog:

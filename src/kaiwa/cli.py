@@ -28,7 +28,7 @@ from kaiwa.doctor import examine, tell
 from kaiwa.domain.app import ApiKey, App
 from kaiwa.domain.file import ListedFile
 from kaiwa.greeting import greet
-from kaiwa.plain import PlainGroup
+from kaiwa.plain import PlainGroup, printable
 from kaiwa.serve import claim_folder, open_signals, open_socket, serve
 from kaiwa.settings import Settings, find_sources, load_settings
 from kaiwa.store.apps import delete_app, list_apps
@@ -37,6 +37,7 @@ from kaiwa.store.backup import back_up, check_archive, restore
 from kaiwa.store.db import Database
 from kaiwa.store.keys import list_keys
 from kaiwa.talk import talk
+from kaiwa.workbench import describe_tools, get_agent, save_file, try_tool
 
 T = TypeVar("T")
 _TIME = "%Y-%m-%d %H:%M"
@@ -99,7 +100,8 @@ def apply_command(settings: Given, files: Sequence[Path]) -> None:
     """
     found = settings()
     texts = {str(file): read_text(file) for file in files}
-    for file, applied, reports in _with_database(found, lambda db: apply_files(db, texts)):
+    applying = _with_database(found, lambda db: apply_files(db, texts, found))
+    for file, applied, reports in applying:
         for report in reports:
             click.echo(f"{file}: {report}", err=True)
         click.echo(applied.id)
@@ -207,6 +209,52 @@ def sweep_command(settings: Given) -> None:
     )
 
 
+@cli.group()
+def tools() -> None:
+    """Tools that an app's agent has: list, call."""
+
+
+@tools.command("list")
+@click.argument("app", metavar="APP")
+@click.pass_obj
+def list_tools_command(settings: Given, app: str) -> None:
+    """List the tools of the app of this id or name, with the parameters a model is asked for.
+
+    Each begins with a line: name, type and provider, label, or why it is left out.
+    """
+    found = settings()
+    agent = _with_database(found, lambda db: get_agent(db, app))
+    for line in _run(partial(describe_tools, found, agent)):
+        click.echo(line)
+
+
+@tools.command("call")
+@click.argument("app", metavar="APP")
+@click.argument("tool", metavar="TOOL")
+@click.argument("arguments", metavar="[JSON]", default="")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Save the files that it makes there.",
+)
+@click.pass_obj
+def call_tool_command(
+    settings: Given, app: str, tool: str, arguments: str, out: Path | None
+) -> None:
+    """Run a tool of the app as its model would, with a JSON object of arguments.
+
+    What a model would be told is printed; files are named on stderr.
+    """
+    found = settings()
+    agent = _with_database(found, lambda db: get_agent(db, app))
+    output = _run(partial(try_tool, found, agent, tool, arguments))
+    click.echo(printable(output.text, but="\n\t"))
+    for file in output.files:
+        named = f"Saved {save_file(file, out)}" if out else f"Made {printable(file.name)}"
+        click.echo(f"{named} ({file.mime_type}, {len(file.data):,} bytes).", err=True)
+
+
 @cli.command("chat")
 @click.argument("app", metavar="APP")
 @click.pass_obj
@@ -284,15 +332,9 @@ def _told(counts: Counts) -> str:
 def _file_line(found: ListedFile) -> str:
     file = found.file
     used = "used" if found.used else "unused"
-    whose = f"{_printable(found.app_name)}  {_printable(found.user)}  {_printable(file.name)}"
+    whose = f"{printable(found.app_name)}  {printable(found.user)}  {printable(file.name)}"
     made = f"{file.created_at:{_TIME}}"
     return f"{file.id}  {made}  {file.size:>11}  {used:<6}  {file.type:<8}  {whose}"
-
-
-def _printable(text: str) -> str:
-    """What strangers chose may not move the cursor or begin a line."""
-    unknown = "\N{REPLACEMENT CHARACTER}"
-    return "".join(letter if letter.isprintable() else unknown for letter in text)
 
 
 async def _serve(settings: Settings) -> None:

@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from kaiwa.app import new_id, now, open_database, read_schema
-from kaiwa.domain.app import ApiKey, App
+from kaiwa.app import new_id, now, open_database, open_toolbox, read_schema
+from kaiwa.domain.app import AgentConfig, ApiKey, App
 from kaiwa.domain.dsl import read_dsl
 from kaiwa.domain.file import ListedFile
 from kaiwa.errors import BlobsForbidden, BlobsUnavailable, OperatorError
@@ -41,18 +41,26 @@ async def get_app(db: Database, ref: str) -> App:
 
 
 async def apply_files(
-    db: Database, files: dict[str, str]
+    db: Database, files: dict[str, str], settings: Settings
 ) -> list[tuple[str, App, tuple[str, ...]]]:
     """Each file's name, its app and the reports about it; `files` holds texts by name.
 
     Raises `OperatorError`; then no file is applied whose neighbours cannot be read.
     """
     drafts = [(name, *read_dsl(text, name)) for name, text in files.items()]
+    notes = [await _list_tool_notes(draft.config.agent, settings) for _, draft, _ in drafts]
     applied: list[tuple[str, App, tuple[str, ...]]] = []
-    for name, draft, reports in drafts:
+    for (name, draft, reports), more in zip(drafts, notes, strict=True):
         app, _ = await apply_app(db, draft, new_id, now())
-        applied.append((name, app, tuple(reports)))
+        applied.append((name, app, (*reports, *more)))
     return applied
+
+
+async def _list_tool_notes(agent: AgentConfig | None, settings: Settings) -> list[str]:
+    if agent is None or not agent.tools:
+        return []
+    async with open_toolbox(settings) as toolbox:
+        return await toolbox.list_notes(agent)
 
 
 async def make_key(db: Database, app: App) -> str:

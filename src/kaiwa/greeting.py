@@ -28,7 +28,7 @@ async def greet(house: House, port: int) -> str:
         if len(apps) != 1:
             lines.append(f"List the apps with: {command} app list")
         return "\n".join(lines)
-    [(_, demo, _)] = await apply_files(db, {"demo.yml": read_text(_demo_file())})
+    [(_, demo, _)] = await apply_files(db, {"demo.yml": read_text(_demo_file())}, house.settings)
     key = await make_key(db, demo)
     lines += [
         f"Made the demo app {demo.name!r}; its key, shown this once: {key}",

@@ -1,4 +1,4 @@
-"""Makes one sentence of whatever the operator has to mend."""
+"""What is fit for a terminal: one sentence of whatever has to be mended, and strangers' words."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -6,6 +6,10 @@ from typing import cast
 import click
 
 from kaiwa.errors import KaiwaError, OperatorError, StoreUnavailable
+
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+_HARMLESS = "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}"
+"""What Python calls unprintable, and ordinary texts hold."""
 
 
 class PlainGroup(click.Group):
@@ -30,6 +34,12 @@ def say(error: BaseException) -> str:
         cause: object = getattr(error.__cause__, "orig", None) or error.__cause__
         text = f"The database cannot be used at the moment: {cause}."
     return " ".join(text.split())
+
+
+def printable(text: str, *, but: str = "") -> str:
+    """What strangers chose may not move the cursor or begin a line, save by a letter of `but`."""
+    fine = but + _HARMLESS
+    return "".join(one if one.isprintable() or one in fine else _UNKNOWN for one in text)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

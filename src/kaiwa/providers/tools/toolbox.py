@@ -48,6 +48,17 @@ class Toolbox:
                 tools.setdefault(tool.spec.name, tool)
         return tuple(tools.values())
 
+    async def examine(self, entry: ToolEntry) -> tuple[Tool | None, list[str]]:
+        """The tool, None when it cannot be used; and all that is not honoured, as by a `Source`."""
+        source = self._sources.get(entry.type)
+        if source is None:
+            return None, [_no_source(entry)]
+        notes = await source.list_notes(entry)
+        try:
+            return await source.open(entry), notes
+        except OperatorError as error:
+            return None, notes or [str(error)]
+
     async def list_notes(self, agent: AgentConfig) -> list[str]:
         """Lines for whoever applies the app, about all that is not honoured."""
         notes: list[str] = []
