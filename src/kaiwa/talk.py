@@ -18,11 +18,14 @@ from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.turn import start_turn
 from kaiwa.desk import get_app
 from kaiwa.domain.app import FILE_KINDS, App, AppConfig, FormField
-from kaiwa.domain.events import TurnEvent, TurnText
+from kaiwa.domain.events import TurnEvent, TurnFile, TurnText, TurnThought
 from kaiwa.domain.inputs import new_inputs
 from kaiwa.domain.message import Inputs, JsonValue
 from kaiwa.domain.request import render
+from kaiwa.domain.text import shorten
+from kaiwa.domain.thought import Thought
 from kaiwa.errors import KaiwaError
+from kaiwa.plain import printable
 from kaiwa.store.apps import get_config
 
 with suppress(ImportError):  # where there is none, a line is edited as the terminal does it
@@ -30,6 +33,7 @@ with suppress(ImportError):  # where there is none, a line is edited as the term
 
 _SOURCE = "terminal"
 _LOOK_AGAIN_SECONDS = 0.2
+_NOTE_LENGTH = 160
 
 
 class _Talk(Struct, frozen=True):
@@ -139,11 +143,12 @@ def _answer(talk: _Talk, query: str, conversation_id: UUID | None) -> Live | Non
         task_id=str(uuid4()),
     )
     try:
-        live = _wait(talk, order, talk.portal.start_task_soon(_run, talk.house, order))
+        screen = _Screen()
+        live = _wait(talk, order, talk.portal.start_task_soon(_run, talk.house, order, screen))
     except KaiwaError as error:
         _complain(error)
         return None
-    click.echo()
+    screen.end()
     if live.cut_by is Cut.STOPPED:
         click.secho("(stopped)", dim=True, err=True)
     if failure := live.refusal or live.failure:
@@ -151,12 +156,50 @@ def _answer(talk: _Talk, query: str, conversation_id: UUID | None) -> Live | Non
     return live
 
 
-async def _run(house: House, order: Order) -> Live:
+class _Screen:
+    """An answer as it grows; beside it, dim and on lines of its own, what an agent does."""
+
+    def __init__(self) -> None:
+        self._within_line: bool | None = None
+        """None as long as nothing is shown."""
+        self._told: set[tuple[UUID, int, bool]] = set()
+
+    def show(self, event: TurnEvent) -> None:
+        match event:
+            case TurnText(text):
+                click.echo(text, nl=False)
+                self._within_line = True
+            case TurnThought(thought):
+                self._show_calls(thought)
+            case TurnFile(made):
+                self._note(f"+ {made.file.name} ({made.file.mime_type}, {made.file.size:,} bytes)")
+            case _:
+                pass
+
+    def end(self) -> None:
+        if self._within_line is not False:
+            click.echo()
+
+    def _show_calls(self, thought: Thought) -> None:
+        for number, call in enumerate(thought.calls):
+            done = call.observation is not None
+            if (thought.id, number, done) not in self._told:
+                self._told.add((thought.id, number, done))
+                came_of_it = f"← {call.tool}: {call.observation}"
+                self._note(came_of_it if done else f"→ {call.tool} {call.arguments}")
+
+    def _note(self, text: str) -> None:
+        if self._within_line:
+            click.echo()
+        self._within_line = False
+        click.secho(printable(shorten(text, _NOTE_LENGTH)), dim=True, err=True)
+
+
+async def _run(house: House, order: Order, screen: _Screen) -> Live:
     def emit(events: Sequence[TurnEvent]) -> None:
         with suppress(OSError):  # nobody reads any more: the next line we print says so
             for event in events:
-                if isinstance(event, TurnText):
-                    click.echo(event.text, nl=False)
+                screen.show(event)
 
     ready = await check_order(order, house.context)
     live = start_turn(ready, house.context, emit)

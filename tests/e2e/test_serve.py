@@ -17,7 +17,7 @@ import pytest
 from kaiwa import __version__
 from tests.e2e.process import Process, call, make_key, run, serving
 from tests.e2e.terminal import CTRL_C, CTRL_D, terminal
-from tests.support.apps import app_file, says
+from tests.support.apps import agent_file, app_file, calls, says
 
 COUNTING = " ".join(f"w{number}" for number in range(2000))
 
@@ -167,6 +167,45 @@ def test_ctrl_c_stops_an_answer_and_the_talk_goes_on(first: Process) -> None:
         person.type(CTRL_D)
         assert person.wait() == 0
         assert "Traceback" not in person.shown
+
+
+def test_a_talk_shows_what_an_agent_does(first: Process) -> None:
+    both = calls("eval_expression", '{"expression": "6 * 7"}', ("nothing", "{}"), text="Let me see.")
+    long = says(pace=0.02, text=COUNTING)
+    file = agent_file(both, long, name="Doer", tools=["maths/eval_expression"])
+    make_key(first.folder, file)
+    with terminal(first.folder, "chat", "Doer") as person:
+        person.expect("> ")
+        person.type("6 * 7?\n")
+        shown = person.expect("w10 ")
+        lines = [re.sub(r"\x1b\[\d*m", "", line) for line in shown.splitlines()]
+        assert lines[:-1] == [
+            "6 * 7?",
+            "Let me see.",
+            '→ eval_expression {"expression": "6 * 7"}',
+            "→ nothing {}",
+            "← eval_expression: 42",
+            "← nothing: there is not a tool named nothing",
+        ]
+        person.type(CTRL_C)
+        assert "w1999" not in person.expect("(stopped)")
+        person.expect("> ")
+        person.type(CTRL_D)
+        assert person.wait() == 0
+        assert "Traceback" not in person.shown
+
+
+def test_what_an_agent_does_stands_beside_its_answer(first: Process) -> None:
+    call_it = calls("eval_expression", json.dumps({"expression": "1+" * 300 + "1"}))
+    file = agent_file(call_it, says("301"), name="Quiet", tools=["maths/eval_expression"])
+    make_key(first.folder, file)
+    done = run(first.folder, "chat", "Quiet", given=b"How much?\n")
+    assert (done.returncode, done.stdout) == (0, "301\n")
+    called, seen = done.stderr.splitlines()
+    assert called.startswith("→ eval_expression {")
+    assert called.endswith("…")
+    assert len(called) < 170
+    assert seen == "← eval_expression: 301"
 
 
 def test_a_talk_asks_for_the_apps_form_first(first: Process) -> None:
