@@ -45,6 +45,7 @@ from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
 from kaiwa.providers.tools.builtin import BuiltinTools
 from kaiwa.providers.tools.means import Means
+from kaiwa.providers.tools.services import Services, ServiceTools
 from kaiwa.providers.tools.toolbox import Toolbox
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
@@ -214,8 +215,9 @@ class House:
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
+        services = await self._open.enter_async_context(Services(settings.tools, http))
         self.toolbox = make_toolbox(
-            settings, self.catalog, self.extractor, http, guarded, self.clock
+            settings, self.catalog, services, self.extractor, http, guarded, self.clock
         )
 
         running = Running(
@@ -314,6 +316,7 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
 def make_toolbox(
     settings: Settings,
     catalog: Catalog,
+    services: Services,
     extractor: Extractor,
     http: Operator,
     fetcher: Fetcher,
@@ -335,16 +338,19 @@ def make_toolbox(
         search_url=settings.search_url,
         search_api_key=settings.search_api_key,
     )
-    return Toolbox({"builtin": BuiltinTools(means)})
+    theirs = ServiceTools(services)
+    return Toolbox({"builtin": BuiltinTools(means), "api": theirs, "mcp": theirs})
 
 
 @asynccontextmanager
 async def open_toolbox(settings: Settings) -> AsyncGenerator[Toolbox]:
-    """The same without a house; nothing is asked of the network yet. Raises `OperatorError`."""
+    """The same without a house. Raises `OperatorError`."""
     http, guarded = Operator(settings.connect_timeout), Guarded(_read_networks(settings))
     try:
         catalog = make_catalog(settings, http)
-        yield make_toolbox(settings, catalog, Extractor(Limits()), http, guarded, now)
+        async with Services(settings.tools, http) as services:
+            extractor = Extractor(Limits())
+            yield make_toolbox(settings, catalog, services, extractor, http, guarded, now)
     finally:
         await guarded.close()
         await http.close()

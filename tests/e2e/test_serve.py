@@ -170,7 +170,8 @@ def test_ctrl_c_stops_an_answer_and_the_talk_goes_on(first: Process) -> None:
 
 
 def test_a_talk_shows_what_an_agent_does(first: Process) -> None:
-    both = calls("eval_expression", '{"expression": "6 * 7"}', ("nothing", "{}"), text="Let me see.")
+    product = ("eval_expression", '{"expression": "6 * 7"}')
+    both = calls(*product, ("nothing", "{}"), text="Let me see.")
     long = says(pace=0.02, text=COUNTING)
     file = agent_file(both, long, name="Doer", tools=["maths/eval_expression"])
     make_key(first.folder, file)

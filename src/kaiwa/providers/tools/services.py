@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
+from kaiwa.domain.app import ToolEntry
 from kaiwa.errors import OperatorError, ToolFailed
 from kaiwa.ports import Tool
 from kaiwa.providers.http import Operator
@@ -137,3 +138,26 @@ class Services:
             ServiceState(name, str(self._entries[name]["kind"]), problem)
             for name, problem in zip(self._services, problems, strict=True)
         ]
+
+
+class ServiceTools:
+    """A `toolbox.Source`: an entry names the service and its tool."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def open(self, entry: ToolEntry) -> Tool:
+        try:
+            tool = await self._services.find_tool(entry.provider, entry.name)
+        except ToolFailed as error:
+            raise OperatorError(error.message) from error
+        if tool is None:
+            raise OperatorError(f"the service {entry.provider} offers no tool {entry.name}")
+        return tool
+
+    async def list_notes(self, entry: ToolEntry) -> list[str]:
+        try:
+            await self.open(entry)
+        except OperatorError as error:
+            return [str(error)]
+        return [f"its parameter {name} is not honoured" for name in entry.parameters]
