@@ -20,6 +20,8 @@ from kaiwa.plain import say
 from kaiwa.providers.blobs.opening import FILES
 from kaiwa.providers.catalog import ServerState
 from kaiwa.providers.http import Operator
+from kaiwa.providers.tools.means import find_painter
+from kaiwa.providers.tools.web_search import check_search
 from kaiwa.settings import Settings
 from kaiwa.store.apps import list_apps
 from kaiwa.store.db import measure
@@ -80,6 +82,8 @@ class Report(Struct, frozen=True):
     storage: Storage
     model_servers: list[ServerState]
     default_model: str | None
+    search_engine: str
+    """`reachable`, `not reachable` or `not set up`."""
     problems: list[str]
     """What has to be mended."""
 
@@ -91,13 +95,23 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     database = await _examine_database(settings, problems)
     storage = await _examine_storage(settings, problems)
     servers, default_model = await _examine_servers(settings, problems)
+    search = await _examine_search(settings, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
         for name in settings.__struct_fields__
     }
     python = platform.python_version()
     return Report(
-        __version__, python, shown, folder, database, storage, servers, default_model, problems
+        __version__,
+        python,
+        shown,
+        folder,
+        database,
+        storage,
+        servers,
+        default_model,
+        search,
+        problems,
     )
 
 
@@ -179,12 +193,33 @@ async def _examine_servers(
         return [], None
     finally:
         await http.close()
+    painter = catalog.find_entry(settings.image_model.partition("/")[0])
     problems += [
         f"The model server {state.name} cannot be used: {state.problem}."
         for state in states
-        if state.needed and state.problem
+        if state.problem and (state.needed or state.name == painter)
     ]
+    if settings.image_model:
+        try:
+            find_painter(catalog, settings.image_model)
+        except OperatorError as error:
+            problems.append(say(error))
     return states, default_model
+
+
+async def _examine_search(settings: Settings, problems: list[str]) -> str:
+    address, key = settings.search_url, settings.search_api_key
+    if not address and not key:
+        return "not set up"
+    http = Operator(settings.connect_timeout)
+    try:
+        problem = await check_search(http, address, key)
+    finally:
+        await http.close()
+    if problem is None:
+        return "reachable"
+    problems.append(f"The search engine cannot be used: {problem}.")
+    return "not reachable"
 
 
 def _masked(name: str, value: object) -> object:
@@ -228,6 +263,7 @@ def _lines(report: Report) -> Iterator[str]:
     for server in report.model_servers:
         yield f"  {server.name}: {server.problem or server.state}"
     yield f"  default model: {report.default_model or 'unknown'}"
+    yield f"Search engine: {report.search_engine}"
     yield ""
     yield from (f"Problem: {problem}" for problem in report.problems)
     if not report.problems:

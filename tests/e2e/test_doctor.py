@@ -21,13 +21,16 @@ SECRET = "sk-very-secret"
 
 
 @contextmanager
-def model_server(status: int) -> Generator[str]:
-    """Answers every GET with `status`; 401 also to those without the key."""
+def model_server(status: int, asked: str = "") -> Generator[str]:
+    """Answers every GET with `status`; 401 also to those without the key.
+
+    A server of another kind is `asked` at this path, where it wants no key.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            keyed = SECRET in str(self.headers)
-            self.send_response(status if keyed and self.path == "/v1/models" else 401)
+            listed = self.path == "/v1/models" and SECRET in str(self.headers)
+            self.send_response(status if listed or self.path == asked else 401)
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"{}")
@@ -100,6 +103,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "KAIWA_SECRET_KEY": SECRET,
         "KAIWA_SEARCH_API_KEY": SECRET,
+        "KAIWA_SEARCH_URL": f"http://me:{SECRET}@127.0.0.1:9",
         "KAIWA_STORAGE_URL": f"s3://me:{SECRET}@bucket",
     }
     done = call(tmp_path, "--data", "mine", "doctor", "--json", **variables)
@@ -113,7 +117,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
     assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
     assert told["secret_key"][0] == told["search_api_key"][0] == "***"
     assert told["storage_url"][0] == "s3://me:***@bucket"
-    assert len(found["problems"]) == 4  # the database, the storage, vllm, openai
+    assert len(found["problems"]) == 5  # the database, the storage, vllm, openai, the search
     plain = call(tmp_path, "--data", "mine", "doctor", **variables)
     assert plain.returncode == 1
     assert SECRET not in done.stdout + plain.stdout + plain.stderr
@@ -137,6 +141,48 @@ def test_a_model_server_is_asked(tmp_path: Path, kind: str, status: int, state: 
     assert len(found["problems"]) == (state != "reachable")
     if mine["problem"]:
         assert f"HTTP {status}" in mine["problem"]
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (400, ""),
+        (200, ""),
+        (403, "HTTP 403; its JSON format may be off."),
+        (500, "HTTP 500."),
+    ],
+)
+def test_the_search_engine_is_asked_for_nothing(tmp_path: Path, status: int, problem: str) -> None:
+    with model_server(status, "/search?q=&format=json") as url:
+        variables = {"KAIWA_SEARCH_URL": url.removesuffix("/v1")}
+        found = report_of(call(tmp_path, "doctor", "--json", **variables))
+    assert found["search_engine"] == ("not reachable" if problem else "reachable")
+    told = f"The search engine cannot be used: the server answered with {problem}"
+    assert found["problems"] == ([told] if problem else [])
+
+
+@pytest.mark.parametrize("status", [422, 401])
+def test_a_search_engine_with_a_key_is_asked_with_it(tmp_path: Path, status: int) -> None:
+    with model_server(status, "/v1?q=&count=1") as url:
+        variables = {"KAIWA_SEARCH_URL": url, "KAIWA_SEARCH_API_KEY": SECRET}
+        found = report_of(call(tmp_path, "doctor", "--json", **variables))
+    assert found["search_engine"] == ("reachable" if status == 422 else "not reachable")
+
+
+def test_a_search_engine_and_a_painter_that_are_away_are_told(tmp_path: Path) -> None:
+    found = report_of(call(tmp_path, "doctor", "--json"))
+    assert (found["search_engine"], found["problems"]) == ("not set up", [])
+    away = {"KAIWA_SEARCH_URL": "http://127.0.0.1:9", "KAIWA_IMAGE_MODEL": "ollama/painter"}
+    done = call(tmp_path, "doctor", **away)
+    assert done.returncode == 1
+    assert "Search engine: not reachable\n" in done.stdout
+    assert "Problem: The search engine cannot be used: the server could not be" in done.stdout
+    assert "Problem: The model server ollama cannot be used: the server could not" in done.stdout
+    wrong = report_of(call(tmp_path, "doctor", "--json", KAIWA_IMAGE_MODEL="scripted/m"))
+    assert wrong["problems"] == [
+        "The setting image_model names 'scripted', which is no model server of the kind openai that"
+        " is set up."
+    ]
 
 
 def test_an_older_schema_is_told_and_left(tmp_path: Path) -> None:

@@ -170,8 +170,7 @@ def test_ctrl_c_stops_an_answer_and_the_talk_goes_on(first: Process) -> None:
 
 
 def test_a_talk_shows_what_an_agent_does(first: Process) -> None:
-    product = ("eval_expression", '{"expression": "6 * 7"}')
-    both = calls(*product, ("nothing", "{}"), text="Let me see.")
+    both = calls("eval_expression", '{"expression": "6 * 7"}', ("nothing", "{}"), text="Hm.")
     long = says(pace=0.02, text=COUNTING)
     file = agent_file(both, long, name="Doer", tools=["maths/eval_expression"])
     make_key(first.folder, file)
@@ -182,7 +181,7 @@ def test_a_talk_shows_what_an_agent_does(first: Process) -> None:
         lines = [re.sub(r"\x1b\[\d*m", "", line) for line in shown.splitlines()]
         assert lines[:-1] == [
             "6 * 7?",
-            "Let me see.",
+            "Hm.",
             '→ eval_expression {"expression": "6 * 7"}',
             "→ nothing {}",
             "← eval_expression: 42",

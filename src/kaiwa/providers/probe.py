@@ -1,4 +1,4 @@
-"""Whether a model server is there: one short look at its list of models."""
+"""Whether a server is there: one short look at what costs it nothing."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,13 +18,20 @@ async def probe(http: Operator, kind: str, options: Mapping[str, object]) -> str
     base_url = str(options.get("base_url") or _ADDRESSES[kind]).rstrip("/")
     if kind == "anthropic":
         base_url = f"{base_url.removesuffix('/v1')}/v1"
+    return await look(http, f"{base_url}/models", _headers(kind, options), _NO_LIST)
+
+
+async def look(
+    http: Operator, url: str, headers: Mapping[str, str], fine: tuple[str, ...]
+) -> str | None:
+    """None when the server answers well or with one of `fine`, as `HTTP 404`; else why not."""
     try:
         async with asyncio.timeout(_SECONDS):
-            await http.get(f"{base_url}/models", _LIMIT, _headers(kind, options))
+            await http.get(url, _LIMIT, headers)
     except TimeoutError:
         return f"the server did not answer in {_SECONDS:g} seconds"
     except OutboundError as error:
-        return None if str(error).endswith(_NO_LIST) else str(error)
+        return None if str(error).endswith(fine) else str(error)
     return None
 
 

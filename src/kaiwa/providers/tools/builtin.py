@@ -17,7 +17,7 @@ from kaiwa.domain.tools import describe_function, shape_arguments
 from kaiwa.errors import OperatorError, ToolFailed
 from kaiwa.ports import ToolOutput
 from kaiwa.providers.registry import load_tool
-from kaiwa.providers.tools.means import Means
+from kaiwa.providers.tools.means import Means, find_painter
 
 Run = Callable[..., Awaitable[str | ToolOutput]]
 
@@ -91,12 +91,8 @@ class BuiltinTools:
 
     def __init__(self, means: Means) -> None:
         """Raises `OperatorError` when the setting `image_model` names no server that could draw."""
-        provider = means.image_model.partition("/")[0]
-        if provider and means.catalog.find_options(provider, "openai") is None:
-            raise OperatorError(
-                f"The setting image_model names {provider!r}, which is no model server of the kind"
-                " openai that is set up."
-            )
+        if means.image_model:
+            find_painter(means.catalog, means.image_model)
         self._means = means
         self._opened: LRUCache[bytes, BuiltinTool] = LRUCache(_REMEMBERED)
 

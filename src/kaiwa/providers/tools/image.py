@@ -11,7 +11,7 @@ from kaiwa.ports import ToolFile, ToolOutput
 from kaiwa.providers.http import OutboundError
 from kaiwa.providers.models.openai import read_server
 from kaiwa.providers.refusals import Asked
-from kaiwa.providers.tools.means import Means
+from kaiwa.providers.tools.means import Means, find_painter
 
 _MOST_BYTES: Final = 20_000_000
 """Of one picture."""
@@ -67,11 +67,9 @@ async def draw_picture(
 
 
 async def _ask(means: Means, prompt: str, size: str) -> _Picture:
-    provider, _, model = means.image_model.partition("/")
-    options = means.catalog.find_options(provider, "openai")
-    if options is None:
-        raise ToolFailed("The image server is not set up.")
+    _, _, model = means.image_model.partition("/")
     try:
+        options = find_painter(means.catalog, means.image_model)
         base_url, headers, interpreter = read_server(options)
     except OperatorError as error:
         raise ToolFailed("The image server is not set up rightly.") from error

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from kaiwa.errors import OperatorError
 from kaiwa.ports import Clock, Fetcher
 from kaiwa.providers.catalog import Catalog
 from kaiwa.providers.http import Operator
@@ -28,3 +29,15 @@ class Means(Struct, frozen=True):
     """`provider/model`."""
     search_url: str = ""
     search_api_key: str = ""
+
+
+def find_painter(catalog: Catalog, image_model: str) -> dict[str, object]:
+    """What is set up for the server of the setting `image_model`. Raises `OperatorError`."""
+    provider = image_model.partition("/")[0]
+    options = catalog.find_options(provider, "openai")
+    if options is None:
+        raise OperatorError(
+            f"The setting image_model names {provider!r}, which is no model server of the kind"
+            " openai that is set up."
+        )
+    return options

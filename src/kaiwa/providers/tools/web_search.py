@@ -10,7 +10,8 @@ from yarl import URL
 
 from kaiwa.domain.text import shorten
 from kaiwa.errors import ToolFailed
-from kaiwa.providers.http import OutboundError
+from kaiwa.providers.http import Operator, OutboundError
+from kaiwa.providers.probe import look
 from kaiwa.providers.tools.means import Means
 
 _BRAVE: Final = "https://api.search.brave.com/res/v1/web/search"
@@ -18,6 +19,9 @@ _MOST_BYTES: Final = 5_000_000
 _TITLE: Final = 200
 _SNIPPET: Final = 500
 _FRESHNESS: Final = {"day": "pd", "week": "pw", "month": "pm", "year": "py"}
+_NO_QUERY: Final = ("HTTP 400", "HTTP 422")
+_NO_JSON: Final = "HTTP 403"
+"""SearXNG's, where its JSON format is off."""
 _TAG: Final = re.compile(r"<[^<>]{0,200}>")
 
 TimeRange = Literal["", "day", "week", "month", "year"]
@@ -51,13 +55,9 @@ async def web_search(
     ] = "",
 ) -> str:
     """Search the web. Gives titles, addresses and snippets of the pages found."""
-    keyed = bool(means.search_api_key)
-    url = _ask_brave(means, query, count, time_range) if keyed else _ask(means, query, time_range)
-    headers = {"Accept": "application/json"}
-    if keyed:
-        headers["X-Subscription-Token"] = means.search_api_key
+    url, headers = _write(means.search_url, means.search_api_key, query, count, time_range)
     try:
-        body = await means.http.get(str(url), _MOST_BYTES, headers)
+        body = await means.http.get(url, _MOST_BYTES, headers)
         answer = msgspec.json.decode(body, type=_Answer)
     except OutboundError as error:
         raise ToolFailed(f"The search has failed: {error}.") from error
@@ -67,14 +67,29 @@ async def web_search(
     return "\n\n".join(map(_tell, found)) or "Nothing was found."
 
 
-def _ask(means: Means, query: str, time_range: str) -> URL:
+async def check_search(http: Operator, address: str, key: str) -> str | None:
+    """None when the search engine of the settings answers, else why not.
+
+    Asked for nothing it searches nothing, and says so.
+    """
+    url, headers = _write(address, key, "", 1, "")
+    problem = await look(http, url, headers, _NO_QUERY)
+    if problem and problem.endswith(_NO_JSON) and not key:
+        problem += "; its JSON format may be off"
+    return problem
+
+
+def _write(
+    address: str, key: str, query: str, count: int, time_range: TimeRange
+) -> tuple[str, dict[str, str]]:
+    """What is asked of the search engine: an address, and its headers."""
+    headers = {"Accept": "application/json"}
+    if key:
+        fresh = {"freshness": _FRESHNESS[time_range]} if time_range else {}
+        url = URL(address or _BRAVE) % {"q": query, "count": str(count), **fresh}
+        return str(url), headers | {"X-Subscription-Token": key}
     asked = {"q": query, "format": "json"} | ({"time_range": time_range} if time_range else {})
-    return URL(means.search_url) / "search" % asked
-
-
-def _ask_brave(means: Means, query: str, count: int, time_range: str) -> URL:
-    fresh = {"freshness": _FRESHNESS[time_range]} if time_range else {}
-    return URL(means.search_url or _BRAVE) % {"q": query, "count": str(count), **fresh}
+    return str(URL(address) / "search" % asked), headers
 
 
 def _tell(found: _Result) -> str:
