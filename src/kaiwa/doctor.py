@@ -21,6 +21,7 @@ from kaiwa.providers.blobs.opening import FILES
 from kaiwa.providers.catalog import ServerState
 from kaiwa.providers.http import Operator
 from kaiwa.providers.tools.means import find_painter
+from kaiwa.providers.tools.services import Services, ServiceState
 from kaiwa.providers.tools.web_search import check_search
 from kaiwa.settings import Settings
 from kaiwa.store.apps import list_apps
@@ -84,6 +85,8 @@ class Report(Struct, frozen=True):
     default_model: str | None
     search_engine: str
     """`reachable`, `not reachable` or `not set up`."""
+    services: list[ServiceState]
+    """The operator's own, that offer tools."""
     problems: list[str]
     """What has to be mended."""
 
@@ -96,6 +99,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     storage = await _examine_storage(settings, problems)
     servers, default_model = await _examine_servers(settings, problems)
     search = await _examine_search(settings, problems)
+    services = await _examine_services(settings, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
         for name in settings.__struct_fields__
@@ -111,6 +115,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
         servers,
         default_model,
         search,
+        services,
         problems,
     )
 
@@ -222,6 +227,22 @@ async def _examine_search(settings: Settings, problems: list[str]) -> str:
     return "not reachable"
 
 
+async def _examine_services(settings: Settings, problems: list[str]) -> list[ServiceState]:
+    http = Operator(settings.connect_timeout)
+    try:
+        async with Services(settings.tools, http) as services:
+            states = await services.check()
+    except OperatorError as error:
+        problems.append(say(error))
+        return []
+    finally:
+        await http.close()
+    problems += [
+        f"The service {one.name} cannot be used: {one.problem}." for one in states if one.problem
+    ]
+    return states
+
+
 def _masked(name: str, value: object) -> object:
     if name in ("secret_key", "search_api_key") and value:
         return _MASK
@@ -264,6 +285,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  {server.name}: {server.problem or server.state}"
     yield f"  default model: {report.default_model or 'unknown'}"
     yield f"Search engine: {report.search_engine}"
+    for service in report.services:
+        yield f"Service {service.name} ({service.kind}): {service.problem or 'reachable'}"
     yield ""
     yield from (f"Problem: {problem}" for problem in report.problems)
     if not report.problems:

@@ -98,6 +98,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
         "KAIWA_PROVIDERS_VLLM_API_KEY": SECRET,
         "KAIWA_TOOLS_SHOP_KIND": "openapi",
         "KAIWA_TOOLS_SHOP_BEARER": SECRET,
+        "KAIWA_TOOLS_SHOP_DOCUMENT": "http://127.0.0.1:9/openapi.json",
         "KAIWA_PROVIDERS_VLLM_BASE_URL": "http://127.0.0.1:9/v1",
         "OPENAI_API_KEY": SECRET,
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
@@ -270,3 +271,19 @@ def test_a_key_that_signs_links_is_its_owners_alone(tmp_path: Path) -> None:
     key.write_text("short")
     [problem] = report_of(call(tmp_path, "doctor", "--json"))["problems"]
     assert "holds no secret" in problem
+
+
+def test_a_service_with_tools_that_is_away_is_told(tmp_path: Path) -> None:
+    away = {
+        "KAIWA_TOOLS_PETS_KIND": "openapi",
+        "KAIWA_TOOLS_PETS_DOCUMENT": "http://127.0.0.1:9/openapi.json",
+        "KAIWA_TOOLS_PETS_API_KEY": SECRET,
+    }
+    done = call(tmp_path, "doctor", **away)
+    assert done.returncode == 1
+    assert "Service pets (openapi): " in done.stdout
+    assert "Problem: The service pets cannot be used: " in done.stdout
+    assert SECRET not in done.stdout
+    wrong = report_of(call(tmp_path, "doctor", "--json", **away, KAIWA_TOOLS_PETS_COLOUR="red"))
+    assert len(wrong["problems"]) == 1
+    assert "tools.pets" in wrong["problems"][0]
