@@ -118,7 +118,7 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
     assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
     assert told["secret_key"][0] == told["search_api_key"][0] == "***"
     assert told["storage_url"][0] == "s3://me:***@bucket"
-    assert len(found["problems"]) == 5  # the database, the storage, vllm, openai, the search
+    assert len(found["problems"]) == 6  # database, storage, vllm, openai, search, shop
     plain = call(tmp_path, "--data", "mine", "doctor", **variables)
     assert plain.returncode == 1
     assert SECRET not in done.stdout + plain.stdout + plain.stderr
