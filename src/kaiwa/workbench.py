@@ -50,7 +50,7 @@ async def try_tool(settings: Settings, agent: AgentConfig, name: str, written: s
 
     Raises `OperatorError` when there is no such tool, and `ToolFailed`.
     """
-    limits = ToolLimits()
+    limits = ToolLimits(settings.tool_timeout)
     async with open_toolbox(settings) as toolbox:
         entry = next((entry for entry in agent.tools if entry.name == name), None)
         if entry is None:

@@ -19,6 +19,7 @@ from tests.e2e.process import Process, call, make_key, run, serving
 from tests.e2e.terminal import CTRL_C, CTRL_D, terminal
 from tests.support.apps import agent_file, app_file, calls, says
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 COUNTING = " ".join(f"w{number}" for number in range(2000))
 
 
@@ -206,6 +207,18 @@ def test_what_an_agent_does_stands_beside_its_answer(first: Process) -> None:
     assert called.endswith("…")
     assert len(called) < 170
     assert seen == "← eval_expression: 301"
+
+
+def test_the_example_of_an_agent_runs_as_it_stands(first: Process) -> None:
+    applied = call(first.folder, "app", "apply", str(EXAMPLES / "agent.yml"))
+    assert (applied.returncode, applied.stderr) == (0, "")
+    asked = b"How much is that?\nWhat time is it?\nWho are you?\n"
+    done = run(first.folder, "chat", "Clock and sums", given=asked)
+    much, looking, told, *clocks, other = done.stdout.splitlines()
+    assert (much, looking, told) == ("It is 417.", "I look at two clocks.", "They say:")
+    assert len(clocks) == 2
+    assert other.startswith("I can tell the time")
+    assert len(done.stderr.splitlines()) == 6
 
 
 def test_a_talk_asks_for_the_apps_form_first(first: Process) -> None:

@@ -98,6 +98,14 @@ def test_the_examples_are_understood_without_remarks(name: str):
     assert draft.config.pre_prompt
 
 
+def test_the_example_of_an_agent_is_understood_without_remarks():
+    draft, notes = read_dsl((_EXAMPLES / "agent.yml").read_text("utf-8"), "agent.yml")
+    assert notes == []
+    assert draft.mode == "agent-chat"
+    assert draft.config.agent
+    assert [tool.name for tool in draft.config.agent.tools] == ["current_time", "eval_expression"]
+
+
 def test_the_demo_asks_for_the_default_model_and_has_short_passages():
     draft, _ = read_dsl((_EXAMPLES / "demo.yml").read_text("utf-8"), "demo.yml")
     assert (draft.config.model.provider, draft.config.model.name) == ("kaiwa", "default")
