@@ -13,17 +13,17 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from msgspec import Struct
 
 from kaiwa.app import House
-from kaiwa.chat.order import Order, check_order
+from kaiwa.chat.order import Order, check_approval, check_order
 from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.turn import start_turn
 from kaiwa.desk import get_app
 from kaiwa.domain.app import FILE_KINDS, App, AppConfig, FormField
 from kaiwa.domain.events import TurnEvent, TurnFile, TurnText, TurnThought
 from kaiwa.domain.inputs import new_inputs
-from kaiwa.domain.message import Inputs, JsonValue
+from kaiwa.domain.message import Inputs, JsonValue, Message
 from kaiwa.domain.request import render
 from kaiwa.domain.text import shorten
-from kaiwa.domain.thought import Thought
+from kaiwa.domain.thought import Decision, Thought
 from kaiwa.errors import KaiwaError
 from kaiwa.plain import printable
 from kaiwa.store.apps import get_config
@@ -110,8 +110,11 @@ def _converse(talk: _Talk) -> None:
         query = _ask()
         if query.strip():
             live = _answer(talk, query, conversation_id)
-            if live and live.message:
+            while live and live.message:
                 conversation_id = live.message.conversation_id
+                if not live.message.waits or not sys.stdin.isatty():
+                    break
+                live = _answer(talk, query, conversation_id, live.message)
 
 
 def _ask() -> str:
@@ -128,8 +131,26 @@ def _ask() -> str:
             raise
 
 
-def _answer(talk: _Talk, query: str, conversation_id: UUID | None) -> Live | None:
-    """Show the answer as it comes; Ctrl-C stops it and keeps what was said."""
+def _decide() -> Decision:
+    """Whether what has just been shown may be done; raises `EOFError` at the end of the input."""
+    while True:
+        try:
+            text = input("Do this? (yes / no): ").strip().lower()
+        except KeyboardInterrupt:
+            click.echo()
+            return "decline"
+        if text in ("yes", "no"):
+            return "approve" if text == "yes" else "decline"
+
+
+def _answer(
+    talk: _Talk, query: str, conversation_id: UUID | None, waiting: Message | None = None
+) -> Live | None:
+    """Show the answer as it comes; Ctrl-C stops it and keeps what was said.
+
+    A `waiting` message goes on as is decided now.
+    """
+    decided = (waiting, _decide()) if waiting else None
     order = Order(
         app=talk.app,
         config=talk.config,
@@ -144,7 +165,8 @@ def _answer(talk: _Talk, query: str, conversation_id: UUID | None) -> Live | Non
     )
     try:
         screen = _Screen()
-        live = _wait(talk, order, talk.portal.start_task_soon(_run, talk.house, order, screen))
+        answered = talk.portal.start_task_soon(_run, talk.house, order, decided, screen)
+        live = _wait(talk, order, answered)
     except KaiwaError as error:
         _complain(error)
         return None
@@ -195,13 +217,18 @@ class _Screen:
         click.secho(printable(shorten(text, _NOTE_LENGTH)), dim=True, err=True)
 
 
-async def _run(house: House, order: Order, screen: _Screen) -> Live:
+async def _run(
+    house: House, order: Order, decided: tuple[Message, Decision] | None, screen: _Screen
+) -> Live:
     def emit(events: Sequence[TurnEvent]) -> None:
         with suppress(OSError):  # nobody reads any more: the next line we print says so
             for event in events:
                 screen.show(event)
 
-    ready = await check_order(order, house.context)
+    if decided:
+        ready = await check_approval(order, *decided, house.context)
+    else:
+        ready = await check_order(order, house.context)
     live = start_turn(ready, house.context, emit)
     await live.ended.wait()
     return live

@@ -196,6 +196,38 @@ def test_a_talk_shows_what_an_agent_does(first: Process) -> None:
         assert "Traceback" not in person.shown
 
 
+def test_a_talk_asks_before_a_call_that_needs_a_yes(first: Process) -> None:
+    file = agent_file(
+        calls("eval_expression", '{"expression": "6 * 7"}'),
+        says("Heard: {observations}"),
+        name="Careful",
+        tools=["maths/eval_expression"],
+        kaiwa={"approve": ["eval_expression"]},
+    )
+    make_key(first.folder, file)
+    with terminal(first.folder, "chat", "Careful") as person:
+        for answer, heard in [
+            ("perhaps\nyes\n", "Heard: 42"),
+            ("no\n", "Heard: the user has declined this call"),
+            (CTRL_C, "Heard: the user has declined this call"),
+        ]:
+            person.expect("> ")
+            person.type("How much?\n")
+            person.expect("→ eval_expression")
+            person.expect("Do this? (yes / no): ")
+            person.type(answer)
+            person.expect(heard)
+        person.expect("> ")
+        person.type("How much?\n")
+        person.expect("Do this? (yes / no): ")
+        person.type(CTRL_D)
+        assert person.wait() == 0
+        assert "Traceback" not in person.shown
+    done = run(first.folder, "chat", "Careful", given=b"How much?\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.count("\n") == 1
+
+
 def test_what_an_agent_does_stands_beside_its_answer(first: Process) -> None:
     call_it = calls("eval_expression", json.dumps({"expression": "1+" * 300 + "1"}))
     file = agent_file(call_it, says("301"), name="Quiet", tools=["maths/eval_expression"])
