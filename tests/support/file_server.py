@@ -36,6 +36,8 @@ class Site:
         """Paths where the connection ends after that."""
         self.requests: list[Visit] = []
         self.connections = 0
+        self.asked = asyncio.Event()
+        """Set when a request has come."""
         self.left = asyncio.Event()
         """Set when a client has closed its connection, or broken it."""
         self._tls = tls
@@ -84,6 +86,7 @@ class Site:
         pairs = (line.split(":", 1) for line in lines if line)
         path = first.split(" ")[1]
         self.requests.append(Visit(path, {name.lower(): value.strip() for name, value in pairs}))
+        self.asked.set()
         page = self.pages.get(path) or say(b"", status=404)
         writer.write(page)
         await writer.drain()

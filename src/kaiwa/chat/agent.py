@@ -4,6 +4,7 @@ What a tool says is data: the calls are checked before they run, and whatever go
 told to the model and never ends the turn. It knows neither the database nor the wire.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
@@ -118,8 +119,7 @@ class Agent:
     async def _think(self, number: int, ask: Callable[[], Awaitable[None]]) -> Thought:
         """One round of the model. What it calls after its last round is not run."""
         thought = Thought(self._new_id(), number, self._clock())
-        self._show(thought)
-        self._asking.begins = TurnThought(thought)
+        self._asking.begins = lambda: self._begin(thought)
         words = None
         if self._asking.guide:
             words = self._asking.hears = _Words(self._answer, f"call_{self._new_id().hex}")
@@ -131,7 +131,7 @@ class Agent:
         calls = [self._name(call) for call in calls] if self._asking.tools else []
         thought = replace(
             thought,
-            text=words.parser.thought if words else self._answer.round_text,
+            text=clean(words.parser.thought) if words else self._answer.round_text,
             calls=tuple([Called(call.id, call.name, call.arguments) for call in calls]),
             labels={
                 tool.spec.name: dict(tool.labels)
@@ -180,34 +180,49 @@ class Agent:
         """What came of it, for the model and as the end user sees it, and the files it made."""
         tool = self._tools.get(call.tool)
         if tool is None:
-            return f"there is not a tool named {call.tool}", []
+            return self._cut(f"there is not a tool named {call.tool}"), []
         if self._decision == "decline" and call.tool in self._config.approve:
             return "the user has declined this call", []
         try:
             text, made = await self._use(tool, call.arguments)
         except ToolFailed as error:
-            return f"tool invoke error: {error.message}", []
+            return self._cut(f"tool invoke error: {error.message}"), []
         except Exception as error:  # a call: a tool may come from anybody, and ends no turn
             logger.exception("the tool %s broke", call.tool, exc_info=error)
             return "tool invoke error: the tool is broken", []
         files: list[UUID] = []
-        try:
-            for file in made[: self._limits.files]:
+        for file in made[: self._limits.files]:
+            try:
                 kept = await self._keep_file(file)
-                files.append(kept.id)
-                await self._asking.say([TurnFile(kept)])
-        except KaiwaError as error:
-            text = f"{text}\n\nA file that the tool made could not be kept: {error.message}"
+            except KaiwaError as error:
+                text += f"\n\nA file that the tool made could not be kept: {error.message}"
+                continue
+            files.append(kept.id)
+            await self._asking.say([TurnFile(kept)])
         return text, files
 
     async def _use(self, tool: Tool, written: str) -> tuple[str, Sequence[ToolFile]]:
         written = _spread(written, tool.spec) if self._asking.guide else written
         arguments = read_arguments(tool.spec.parameters, written)
         with anyio.move_on_after(self._limits.seconds) as limit:
-            output = await tool.run(arguments)
-            return clean(output.text)[: self._limits.characters], output.files
+            try:
+                output = await tool.run(arguments)
+            except asyncio.CancelledError as error:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise
+                raise ToolFailed("what it waited for was cancelled") from error
+            return self._cut(output.text), output.files
         assert limit.cancelled_caught
         raise ToolFailed(f"it took longer than {self._limits.seconds:g} seconds")
+
+    def _cut(self, text: str) -> str:
+        return clean(text[: self._limits.characters])
+
+    def _begin(self, thought: Thought) -> TurnThought:
+        """The empty round, shown as soon as something of it is told; what is told ends it."""
+        if not any(one.position == thought.position for one in self._live.thoughts):
+            self._show(thought)
+        return TurnThought(thought)
 
     def _show(self, thought: Thought) -> None:
         """As the message is kept from now on."""

@@ -25,7 +25,14 @@ from kaiwa.domain.history import (
     trim,
 )
 from kaiwa.domain.message import Exchange, Inputs, Message
-from kaiwa.domain.prompt import Detail, ModelRequest, PromptMessage, PromptPicture, ToolSpec
+from kaiwa.domain.prompt import (
+    Detail,
+    ModelRequest,
+    PromptMessage,
+    PromptPicture,
+    ToolCall,
+    ToolSpec,
+)
 from kaiwa.domain.react import STOP
 from kaiwa.domain.request import MOST_STOPS, build_request, prompt_tokens
 from kaiwa.domain.text import count_tokens
@@ -84,8 +91,8 @@ class Asking:
         self.guide: Callable[[str], str] | None = None
         """Tells a model that calls tools in words how; what it writes is heard by `hears`."""
         self.hears: Hears = answer
-        self.begins: TurnEvent | None = None
-        """Said just before whatever is said next."""
+        self.begins: Callable[[], TurnEvent] | None = None
+        """What it gives is said just before whatever is said next."""
 
     @property
     def usage(self) -> Usage:
@@ -124,7 +131,7 @@ class Asking:
 
     def _begin(self, events: Sequence[TurnEvent]) -> Rest | None:
         first, self.begins = self.begins, None
-        return self._emit([first, *events] if first else events)
+        return self._emit([first(), *events] if first else events)
 
     async def ask(
         self, kit: Kit, fallback: Fallback | None, history: Sequence[PromptMessage] | None
@@ -215,7 +222,7 @@ class Asking:
         finally:
             if not refused:
                 latency = monotonic() - asked_at
-                self._rounds.append(_round(model, prompt, self._answer, latency))
+                self._rounds.append(_round(model, prompt, self._answer, self.hears.calls, latency))
             self._live.asked_at = None
 
     def _request(self, model: ModelChoice, history: Sequence[PromptMessage]) -> ModelRequest:
@@ -237,7 +244,9 @@ class Asking:
         return request
 
 
-def _round(model: ModelChoice, prompt: int, answer: Answer, latency: float) -> Round:
+def _round(
+    model: ModelChoice, prompt: int, answer: Answer, calls: Sequence[ToolCall], latency: float
+) -> Round:
     """What the call cost: as the provider reports it, else as we estimate it."""
     reported = answer.usage
     return Round(
@@ -247,7 +256,9 @@ def _round(model: ModelChoice, prompt: int, answer: Answer, latency: float) -> R
         completion_tokens=(
             reported.completion_tokens
             if reported
-            else count_tokens(answer.round_text) + count_tokens(answer.round_reasoning)
+            else count_tokens(answer.round_text)
+            + count_tokens(answer.round_reasoning)
+            + sum([count_tokens(call.name + call.arguments) for call in calls])
         ),
         price=model.price,
         estimated=reported is None,

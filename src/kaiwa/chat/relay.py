@@ -9,11 +9,15 @@ from typing import Protocol
 
 from kaiwa.chat.running import Live
 from kaiwa.domain.events import Delta, TurnEvent
+from kaiwa.domain.prompt import ToolCall
 from kaiwa.ports import DeltaStream, Emit, Rest
 
 
 class Hears(Protocol):
     """What takes in a model's words: an `Answer`, or what stands before one."""
+
+    @property
+    def calls(self) -> Sequence[ToolCall]: ...
 
     def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]: ...
 
