@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import idle, long, pages, soak, streams, uploads
+from bench import agents, idle, long, pages, soak, streams, uploads
 from bench.databases import SQLITE, serving_postgres
 from bench.figures import Table, describe_machine, overview
 from bench.runs import Bench
@@ -23,6 +23,8 @@ BENCHES: dict[str, Callable[[Bench], Coroutine[None, None, Table]]] = {
     "crowd": streams.crowd,
     "long": long.long,
     "pages": pages.pages,
+    "agents": agents.agents,
+    "agents-crowd": agents.crowd,
     "idle": idle.idle,
     "uploads": uploads.uploads,
     "pictures": uploads.pictures,

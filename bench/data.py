@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,11 @@ class Prepared:
             await self._db.write(lambda conn: conn.execute(insert(messages), said).close())
 
 
-async def prepare(db: Database, model: str) -> Prepared:
-    """An app whose model is the bench's, by this name; see `bench.model`."""
-    described: dict[str, object] = {
-        "app": {"mode": "chat", "name": f"Bench {model} {secrets.token_hex(3)}"},
+async def prepare(db: Database, model: str, tools: Sequence[str] | None = None) -> Prepared:
+    """An app whose model is the bench's, by this name; see `bench.model`. `tools`: an agent's."""
+    mode = "chat" if tools is None else "agent-chat"
+    described: dict[str, Any] = {
+        "app": {"mode": mode, "name": f"Bench {model} {secrets.token_hex(3)}"},
         "kind": "app",
         "version": "0.1.2",
         "model_config": {
@@ -89,6 +91,16 @@ async def prepare(db: Database, model: str) -> Prepared:
             },
         },
     }
+    if tools is not None:
+        named = [tool.split("/") for tool in tools]
+        described["model_config"]["agent_mode"] = {
+            "enabled": True,
+            "strategy": "function_call",
+            "tools": [
+                {"provider_type": "builtin", "provider_id": provider, "tool_name": name}
+                for provider, name in named
+            ],
+        }
     draft, _ = read_dsl(yaml.safe_dump(described), "bench.yml")
     app, _ = await apply_app(db, draft, uuid7, _START)
     key = "app-" + secrets.token_hex(12)

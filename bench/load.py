@@ -15,7 +15,7 @@ import msgspec
 
 # Of a piece of text and of the end: as Kaiwa and the floor write them, and as the model does.
 _STAMP = re.compile(rb'"(?:answer|content)": ?"(\d+\.\d{6}) "')
-_TEXTS = (b'"event": "message", ', b'"delta":{"content":')
+_TEXTS = (b'"event": "message", ', b'"event": "agent_message", ', b'"delta":{"content":')
 _ENDS = (b'"event": "message_end"', b"data: [DONE]")
 
 

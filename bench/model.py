@@ -1,11 +1,14 @@
 """A model server in a process of its own: `python -m bench.model PORT`.
 
-A model's name says how it speaks: `TOKENS-PER_SECOND[-SILENCE_MS]`, 0 a second meaning at once. A
-paced token's text is the moment at which it left, by the monotonic clock, so that whoever gets it
-knows how long it was under way. `GET /log` gives, and forgets, what questions came; see `Line`.
+A model's name says how it speaks: `TOKENS-PER_SECOND[-SILENCE_MS[-CALLS]]`, 0 a second meaning at
+once. It calls one of the tools it is offered, by turns, until it has been told CALLS results, and
+only then says its tokens. A paced token's text is the moment at which it left, by the monotonic
+clock, so that whoever gets it knows how long it was under way. `GET /log` gives, and forgets, what
+questions came; see `Line`.
 """
 
 import asyncio
+import json
 import sys
 from time import monotonic
 from typing import cast
@@ -31,18 +34,39 @@ class _Part(Struct):
 
 
 class _Message(Struct):
-    content: str | list[_Part]
+    role: str
+    content: str | list[_Part] | None = None
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class _Function(Struct):
+    name: str
+
+
+class _Tool(Struct):
+    function: _Function
 
 
 class _Question(Struct):
     model: str
     messages: list[_Message]
+    tools: list[_Tool] = []
+
+    @property
+    def asked(self) -> int:
+        """The place of what the user said last."""
+        roles = [message.role for message in self.messages]
+        return len(roles) - 1 - roles[::-1].index("user")
+
+    @property
+    def results(self) -> int:
+        """What tools have said since."""
+        return sum(message.role == "tool" for message in self.messages[self.asked :])
 
 
 class Line(Struct, array_like=True):
@@ -60,6 +84,7 @@ class _Plan(Struct, frozen=True):
     tokens: int
     per_second: float
     silence: float
+    calls: int
 
 
 def _chunked(text: str) -> bytes:
@@ -73,17 +98,34 @@ def _frame(delta: str, finish: str = "null", usage: str = "null") -> bytes:
 
 _FIRST = _frame('{"role":"assistant","content":""}')
 _TOKEN = _frame('{"content":" word"}')
+_ARGUMENTS = {"eval_expression": '{"expression": "(12 + 30) * 1.5"}'}
 _decode = msgspec.json.Decoder(_Question).decode
 
 
-def _last(tokens: int) -> bytes:
+def _last(tokens: int, reason: str = "stop") -> bytes:
     usage = f'{{"prompt_tokens":30,"completion_tokens":{tokens},"total_tokens":{tokens + 30}}}'
-    return _frame("{}", '"stop"', usage) + _chunked("data: [DONE]\n\n") + b"0\r\n\r\n"
+    return _frame("{}", f'"{reason}"', usage) + _chunked("data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 def _plan(model: str) -> _Plan:
-    tokens, per_second, *silence = model.split("-")
-    return _Plan(int(tokens), float(per_second), float(silence[0]) / 1000 if silence else 0.0)
+    tokens, per_second, silence, calls, *_ = [*model.split("-"), "0", "0"]
+    return _Plan(int(tokens), float(per_second), float(silence) / 1000, int(calls))
+
+
+def _call(question: _Question) -> bytes:
+    """A call in pieces, and the end of the round."""
+    done = question.results
+    name = question.tools[done % len(question.tools)].function.name
+    arguments = _ARGUMENTS.get(name, "{}")
+    half = len(arguments) // 2
+    first = {"index": 0, "id": f"call_{done}", "type": "function"}
+    pieces: list[dict[str, object]] = [
+        {**first, "function": {"name": name, "arguments": ""}},
+        {"index": 0, "function": {"arguments": arguments[:half]}},
+        {"index": 0, "function": {"arguments": arguments[half:]}},
+    ]
+    frames = [_frame(json.dumps({"tool_calls": [piece]})) for piece in pieces]
+    return b"".join([_FIRST, *frames, _last(len(pieces), "tool_calls")])
 
 
 class Log:
@@ -141,7 +183,10 @@ class Speaker(asyncio.Protocol):
     def _speak(self, plan: _Plan, question: _Question, arrived: float) -> None:
         now = monotonic()
         told = question.messages
-        self._log.lines.append(Line(told[-1].text, len(told), arrived, now))
+        self._log.lines.append(Line(told[question.asked].text, len(told), arrived, now))
+        if question.tools and question.results < plan.calls:
+            self._transport.write(_call(question))
+            return
         if plan.per_second:
             self._transport.write(_FIRST)
             self._go_on(plan, 0, now)

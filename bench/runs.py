@@ -69,6 +69,8 @@ class Chats:
     model: str
     count: int
     length: int = HISTORY
+    tools: tuple[str, ...] | None = None
+    """Of an agent: built-in ones, `provider/name`. None: an app that only talks."""
 
 
 @dataclass
@@ -114,7 +116,7 @@ async def kaiwa(
         db = await open_data(folder, url)
         found: list[Prepared] = []
         for chat in chats:
-            found.append(await prepare(db, chat.model))
+            found.append(await prepare(db, chat.model, chat.tools))
             await found[-1].add_conversations(chat.count, chat.length)
         await db.close()
         settle(url)
