@@ -54,6 +54,10 @@ def name_of(route: Route) -> str:
     return f"{route.method} {route.path}"
 
 
+BODY = {"user": "eve", "name": "x", "rating": "like", "decision": "approve"}
+"""For any route."""
+
+
 def fill(route: Route, value: str) -> str:
     """The route's path with the value in it, escaped as a client would."""
     return re.sub(r"{\w+}", lambda _: quote(value, safe=""), route.path.removeprefix("/v1"))
@@ -61,7 +65,7 @@ def fill(route: Route, value: str) -> str:
 
 @pytest.mark.parametrize("route", IN_PATH, ids=name_of)
 async def test_a_hostile_id_in_a_path_is_not_found(fort: Fortress, route: Route) -> None:
-    body = None if route.method == "GET" else {"user": "eve", "name": "x", "rating": "like"}
+    body = None if route.method == "GET" else BODY
     for what, value in HOSTILE.items():
         reply = await send(fort.owner, route.method, f"{fill(route, value)}?user=eve", json=body)
         check_answer(reply, value)
@@ -109,7 +113,7 @@ async def test_no_spelling_of_an_id_opens_it_to_a_stranger(fort: Fortress, route
     """`fort` sees in the end that nothing has changed."""
     stranger = fort.owner.as_user("eve")
     kind = re.findall(r"{(\w+)}", route.path)[0]
-    body = None if route.method == "GET" else {"user": "eve", "name": "x", "rating": "like"}
+    body = None if route.method == "GET" else BODY
     for spelling in spellings(fort.ids[kind]):
         path = f"{fill(route, spelling)}?user=eve"
         reply = await send(stranger, route.method, path, json=body)
