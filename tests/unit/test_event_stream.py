@@ -1,5 +1,6 @@
 """One client's end of a turn, with a server and a client that misbehave."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -167,3 +168,29 @@ async def test_a_client_that_leaves_ends_the_request_and_not_the_turn() -> None:
             await checkpoint()
     await say(stream.emit, [TurnText("a")])
     assert (stream.live.listens, stream.live.cut_by, wire.frames) == (False, None, [])
+
+
+async def test_an_end_may_come_at_the_moment_of_a_ping() -> None:
+    """The wait for it has expired, and whoever waited has not been told yet."""
+    stream, loop = make_stream(ping=0.02), asyncio.get_running_loop()
+    said: list[object] = []
+
+    class Punctual(Wire):
+        async def receive(self) -> Any:
+            if not said:  # both come due in one turn of the loop, one after the other
+                loop.call_at(loop.time() + 0.02 + 1e-6, say_all)
+            return await super().receive()
+
+    def say_all() -> None:
+        if not said:
+            said.append("before")
+            said.append(stream.emit([FAILED]))
+
+    wire = Punctual()
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serve, stream, wire)
+            await say(stream.emit, [OPENED, TurnText("a")])
+    assert said == ["before", None]
+    assert wire.whole
+    assert '"error"' in wire.frames[-1]

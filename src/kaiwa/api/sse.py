@@ -125,7 +125,7 @@ class EventStream:
 
     def _end_pause(self) -> None:
         pause, self._pause = self._pause, None
-        if pause:
+        if pause and not pause.expired():  # else it ends by itself, just now
             pause.reschedule(0)
 
     async def _write_when_served(self) -> None:
