@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.apps import agent_file, calls, says
 from tests.support.client import Client, Frame, Stream, text_of
+from tests.support.model_server import refuse, speak
+from tests.support.networked import serving_models
 from tests.support.server import TestServer, serving
 
 pytestmark = pytest.mark.anyio
@@ -150,3 +152,18 @@ async def test_a_call_waits_over_a_restart(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         frames = await decide(server.client_of(key), message_id)
         assert text_of(frames) == "Heard: 42"
+
+
+async def test_a_model_that_turns_out_to_call_in_words_is_told_in_words(tmp_path: Path) -> None:
+    refusal = refuse(400, "m does not support tools")
+    action = 'Action: {"action": "eval_expression", "action_input": {"expression": "6 * 7"}}'
+    async with serving_models(tmp_path) as (server, models):
+        models.play(refusal, speak(action), refusal, speak("Final Answer: It is 42."))
+        model = {"provider": "openai", "name": "m"}
+        client = await server.client(agent_file(model=model, **ASKS))
+        first = await client.stream("6 * 7?", auto_generate_name=False)
+        frames = await decide(client, first[-1].data["message_id"])
+        assert text_of(frames).strip() == "It is 42."
+        told = models.requests[-1].body["messages"]
+        assert {message["role"] for message in told} == {"system", "user", "assistant"}
+        assert "Observation: 42" in told[-1]["content"]

@@ -85,6 +85,7 @@ class Agent:
             if self._answer.begun or self._asking.guide:
                 raise
             self._call_in_words()
+            self._asking.since = self._retell_all(self._live.thoughts)
             thought = await self._think(number, lambda: self._asking.ask(kit, fallback, history))
         while thought.calls and not self._needs_yes(thought):
             since = await self._act(thought)
@@ -103,8 +104,7 @@ class Agent:
     async def _take_up(self) -> int:
         """Do as its end user has decided; the number of the next round."""
         *earlier, waiting = self._live.thoughts
-        told = [message for thought in earlier for message in self._retell(thought)]
-        self._asking.tell([*told, *await self._act(waiting)])
+        self._asking.tell([*self._retell_all(earlier), *await self._act(waiting)])
         self._limit(waiting.position + 1)
         return waiting.position + 1
 
@@ -165,6 +165,9 @@ class Agent:
         thought = replace(thought, calls=tuple(seen), files=files)
         await self._tell(thought)
         return self._retell(thought)
+
+    def _retell_all(self, thoughts: Sequence[Thought]) -> list[PromptMessage]:
+        return [message for thought in thoughts for message in self._retell(thought)]
 
     def _retell(self, thought: Thought) -> list[PromptMessage]:
         """A finished round, as the model is told it."""

@@ -84,7 +84,7 @@ class Asking:
         self._history: Sequence[PromptMessage] = ()
         self._model: ModelChoice | None = None
         """Asked last."""
-        self._since: list[PromptMessage] = []
+        self.since: list[PromptMessage] = []
         """What an agent has done since the question."""
         self.tools: tuple[ToolSpec, ...] = ()
         """What the model may call."""
@@ -166,7 +166,7 @@ class Asking:
 
     def tell(self, since: Sequence[PromptMessage]) -> None:
         """With the next question: a round is over, and this came of it."""
-        self._since += since
+        self.since += since
         self._pictures = ()  # it has seen them
         self._answer.begin_round()
 
@@ -234,7 +234,7 @@ class Asking:
             query=self._query,
             pictures=self._pictures,
             user=self._user,
-            rounds=self._since,
+            rounds=self.since,
             tools=() if self.guide else self.tools,
             guide=self.guide,
         )
