@@ -20,7 +20,7 @@ from kaiwa.plain import say
 from kaiwa.providers.blobs.opening import FILES
 from kaiwa.providers.catalog import ServerState
 from kaiwa.providers.http import Operator
-from kaiwa.providers.tools.means import find_painter
+from kaiwa.providers.openai_server import find_server
 from kaiwa.providers.tools.services import Services, ServiceState
 from kaiwa.providers.tools.web_search import check_search
 from kaiwa.settings import Settings
@@ -206,7 +206,7 @@ async def _examine_servers(
     ]
     if settings.image_model:
         try:
-            find_painter(catalog, settings.image_model)
+            find_server(catalog, http, "image_model", settings.image_model)
         except OperatorError as error:
             problems.append(say(error))
     return states, default_model

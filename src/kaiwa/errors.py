@@ -140,6 +140,10 @@ class PromptTooLong(CompletionFailed):
 token, or switch to a llm with a larger token limit size."""
 
 
+class ModerationFailed(CompletionFailed):
+    """What was said cannot be checked at the moment. Please try again later."""
+
+
 class PicturesNotSupported(CompletionFailed):
     """The model cannot look at pictures."""
 

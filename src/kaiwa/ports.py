@@ -1,15 +1,15 @@
 """All that Kaiwa asks of the outside, on one page."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, TurnEvent
-from kaiwa.domain.message import JsonValue
+from kaiwa.domain.message import Inputs, JsonValue
 from kaiwa.domain.prompt import ModelRequest, ToolSpec
 from kaiwa.domain.usage import Price
 
@@ -133,6 +133,71 @@ class Tool(Protocol):
         ...
 
 
+AudioFormat = Literal["mp3", "wav"]
+
+
+class Speaker(Protocol):
+    """A voice."""
+
+    def speak(
+        self, text: str, voice: str, language: str, audio: AudioFormat
+    ) -> AsyncGenerator[bytes]:
+        """The text spoken, in pieces as they are made; MP3 of several texts joins to one stream.
+
+        `text` is plain prose, never empty. `voice` and `language` may be empty, and a voice it does
+        not have gives way to its own. Closing the generator ends the work at once. Raises, also
+        between pieces, `CompletionFailed`, `ProviderNotInitialized`, `ProviderQuotaExceeded` and
+        `ModelNotSupported`.
+        """
+        ...
+
+
+class Transcriber(Protocol):
+    """An ear."""
+
+    async def transcribe(self, name: str, mime_type: str, audio: bytes) -> str:
+        """What is said in it, "" when nothing is.
+
+        `audio` is sound of a kind that was checked; `name` ends as its kind does. Raises what
+        `Speaker.speak` raises.
+        """
+        ...
+
+
+class Verdict(Struct, frozen=True):
+    """What a moderator has found in a text or in what an end user sent."""
+
+    flagged: bool = False
+    preset: str = ""
+    """Said instead, when it is not empty; else what the app says."""
+    query: str | None = None
+    """Goes on instead of what was sent, which is then not refused; None: it is refused."""
+    inputs: Inputs = {}
+    """Beside `query`: those that change."""
+    text: str | None = None
+    """Goes on instead of an answer's text; None: it is refused."""
+
+
+class Moderator(Protocol):
+    """Knows what must not be said, and takes its time."""
+
+    async def check_input(self, app_id: UUID, inputs: Inputs, query: str) -> Verdict:
+        """Raises `ModerationFailed` when it cannot be asked."""
+        ...
+
+    async def check_output(self, app_id: UUID, text: str) -> Verdict:
+        """The whole answer so far. Raises `ModerationFailed` when it cannot be asked."""
+        ...
+
+
+class Extension(Protocol):
+    """A service of the operator's that fills variables."""
+
+    async def fill(self, app_id: UUID, variable: str, inputs: Inputs, query: str) -> str:
+        """The variable's value. Raises `CompletionFailed` when it cannot be had."""
+        ...
+
+
 class Kit(Struct, frozen=True):
     """The ports one turn is given."""
 
@@ -141,6 +206,12 @@ class Kit(Struct, frozen=True):
     """Asked for titles and suggestions."""
     tools: tuple[Tool, ...] = ()
     """Their names differ."""
+    speaker: Speaker | None = None
+    """None for an app whose answers are not spoken while they are written."""
+    moderator: Moderator | None = None
+    """None for an app that asks no service; keywords need none."""
+    extensions: Mapping[str, Extension] = {}
+    """Those that fill its variables, by variable."""
 
 
 class BlobStore(Protocol):

@@ -18,7 +18,7 @@ from msgspec import Struct
 from kaiwa.errors import OperatorError
 
 _PREFIX = "KAIWA_"
-_NAMED = {"providers": "a model server", "tools": "a service"}
+_NAMED = {"providers": "a model server", "tools": "a service", "extensions": "an extension"}
 """Settings that are tables by name, whose options have variables of their own."""
 _CHOICES = {
     "log_level": ("debug", "info", "warning", "error"),
@@ -39,6 +39,7 @@ _BOUNDS = {
     "image_limit": (1, 1e12),
     "document_limit": (1, 1e12),
     "audio_limit": (1, 1e12),
+    "transcription_limit": (1, 1e9),
     "video_limit": (1, 1e12),
 }
 _TYPES = {
@@ -138,6 +139,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Networks besides the public ones from which users may name files, as in `10.1.0.0/16`."""
     image_model: str = ""
     """`provider/model` that draws for agents; of a server that speaks OpenAI's image API."""
+    speech_model: str = ""
+    """`espeak`, or the `provider/model` that speaks; without it, whichever of them is there."""
+    transcription_model: str = ""
+    """`provider/model` that listens, or `sherpa_onnx/` and the folder of a model."""
+    transcription_limit: int = 15_728_640
+    """The largest recording that is listened to."""
+    log_flagged: bool = False
+    """Whether the log has the texts that moderation has flagged."""
     search_url: str = ""
     """The search engine for agents: a SearXNG server; with a `search_api_key`, Brave's API."""
     search_api_key: str = ""
@@ -150,6 +159,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Model servers by name: `kind`, and the options of that kind."""
     tools: dict[str, dict[str, object]] = {}
     """Services that offer tools, by name: `kind`, and the options of that kind."""
+    extensions: dict[str, dict[str, object]] = {}
+    """Services that moderate and fill variables, by name: `endpoint`, `api_key`."""
     prices: dict[str, PriceSetting] = {}
     """Prices by `provider/model`; they override the list Kaiwa comes with."""
     context_sizes: dict[str, int] = {}

@@ -50,8 +50,13 @@ async def client(server: TestServer) -> Client:
             sensitive_word_avoidance={
                 "enabled": True,
                 "type": "keywords",
-                "config": {"keywords": "hush"},
+                "config": {
+                    "keywords": "hush",
+                    "inputs_config": {"enabled": True, "preset_response": "No."},
+                },
             },
+            speech_to_text={"enabled": True},
+            text_to_speech={"enabled": True, "voice": "alloy", "language": "en-US"},
         )
     )
 
@@ -63,6 +68,14 @@ async def test_parameters_have_every_key_in_the_documented_order(client: Client)
     assert body["suggested_questions"] == ["Where is it?"]
     assert body["suggested_questions_after_answer"] == {"enabled": True}
     assert body["user_input_form"] == FORM
+    assert body["speech_to_text"] == {"enabled": True}
+    assert body["text_to_speech"] == {
+        "enabled": True,
+        "voice": "alloy",
+        "language": "en-US",
+        "autoPlay": "disabled",
+    }
+    assert body["sensitive_word_avoidance"]["enabled"] is True
     assert body["file_upload"]["image"] == {
         "enabled": False,
         "number_limits": 3,

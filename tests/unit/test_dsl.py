@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwa.domain.app import AppConfig, FormField, ModelConfig, Site
+from kaiwa.domain.app import AppConfig, FormField, ModelConfig, Site, SpeechConfig
 from kaiwa.domain.dsl import read_dsl
 from kaiwa.domain.file import FileRules
 from kaiwa.domain.prompt import PromptMessage
@@ -60,9 +60,9 @@ def test_a_whole_export_is_understood():
         suggested_questions=("Where is my parcel?",),
         suggestions_enabled=True,
         files=FileRules(extensions=("jpg", "png")),
+        speech=SpeechConfig("alloy", "en-US"),
     )
     assert notes == [
-        "model_config.text_to_speech: text to speech is not honoured yet",
         "model_config.dataset_configs.datasets.datasets.0: knowledge bases are not honoured yet",
         "dependencies: plugins are not installed; models are set up on the server",
     ]
@@ -199,10 +199,12 @@ def test_a_completion_model_is_read():
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("  speech_to_text: {enabled: true}", "speech_to_text: speech to text is not honoured yet"),
+        ("  speech_to_text: {enabled: true, loud: true}", "speech_to_text.loud: unknown, ignored"),
+        ("  text_to_speech: {colour: red}", "text_to_speech.colour: unknown, ignored"),
         (
-            "  sensitive_word_avoidance: {enabled: true, type: keywords, config: {keywords: x}}",
-            "sensitive_word_avoidance: moderation is not honoured yet",
+            "  sensitive_word_avoidance: {enabled: true, type: keywords, colour: red, config:"
+            " {keywords: x, inputs_config: {enabled: true, preset_response: No.}}}",
+            "sensitive_word_avoidance.colour: unknown, ignored",
         ),
         (
             "  annotation_reply: {enabled: true, score_threshold: 0.9}",
@@ -214,8 +216,8 @@ def test_a_completion_model_is_read():
             "more_like_this: more like this is not honoured yet, only told to clients",
         ),
         (
-            "  external_data_tools: [{enabled: false}, {enabled: true, variable: x}]",
-            "external_data_tools.1: external data tools are not honoured yet",
+            "  external_data_tools: [{enabled: false}, {enabled: true, variable: x, type: web}]",
+            "external_data_tools.1.type: external data tools of the type 'web' are not honoured",
         ),
         (
             "  agent_mode: {enabled: true, strategy: router, tools: [{dataset: {id: x}}]}",
@@ -234,8 +236,9 @@ def test_a_completion_model_is_read():
             "user_input_form.0.file.default: a file cannot be one, only passed on to clients",
         ),
         (
-            "  user_input_form: [{external_data_tool: {variable: f, label: F, type: api}}]",
-            "user_input_form.0.external_data_tool: external data tools are not honoured yet",
+            "  user_input_form: [{external_data_tool: {variable: f, label: F, type: web}}]",
+            "user_input_form.0.external_data_tool.type: external data tools of the type 'web' are"
+            " not honoured",
         ),
         (
             "  user_input_form: [{number: {variable: f, label: F, colour: red}}]",

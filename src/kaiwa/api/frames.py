@@ -4,6 +4,7 @@ A data frame is `data: `, one line of ASCII JSON and a blank line. What is the s
 frame of a turn is built once; per token only the text is escaped and spliced in.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
 from json import dumps
 from json.encoder import encode_basestring_ascii
@@ -12,11 +13,14 @@ from msgspec import to_builtins
 
 from kaiwa.api.wire import Link, file_event, metadata, thought_event
 from kaiwa.domain.events import (
+    TurnAudio,
     TurnEnded,
     TurnEvent,
     TurnFailed,
     TurnFile,
     TurnOpened,
+    TurnReplaced,
+    TurnSpoken,
     TurnText,
     TurnThought,
 )
@@ -44,22 +48,32 @@ class Frames:
                 escaped = encode_basestring_ascii(event.text)
                 frames.append(f"{self._before_text}{escaped}{self._after_text}")
                 continue
-            match event:
-                case TurnOpened():
-                    self._open(event)
-                case TurnThought(thought):
-                    frames.append(self._frame("agent_thought", **thought_event(thought)))
-                case TurnFile(file):
-                    link = self._link(file.file, made=True)
-                    frames.append(self._frame("message_file", **file_event(file, link)))
-                case TurnEnded():
-                    body = to_builtins(metadata(event.usage))
-                    frames.append(
-                        self._frame("message_end", id=self._id, metadata=body, files=None)
-                    )
-                case TurnFailed(code, status, message):
-                    frames.append(self._frame("error", code=code, status=status, message=message))
+            frames.append(self._encode(event))
         return "".join(frames).encode("ascii")
+
+    def _encode(self, event: TurnEvent) -> str:
+        match event:
+            case TurnOpened():
+                self._open(event)
+                return ""
+            case TurnText(text):
+                return f"{self._before_text}{encode_basestring_ascii(text)}{self._after_text}"
+            case TurnReplaced(text):
+                return self._frame("message_replace", id=self._id, answer=text, reason="")
+            case TurnAudio(audio):
+                return self._frame("tts_message", audio=b64encode(audio).decode())
+            case TurnSpoken():
+                return self._frame("tts_message_end", audio="")
+            case TurnThought(thought):
+                return self._frame("agent_thought", **thought_event(thought))
+            case TurnFile(file):
+                link = self._link(file.file, made=True)
+                return self._frame("message_file", **file_event(file, link))
+            case TurnEnded():
+                body = to_builtins(metadata(event.usage))
+                return self._frame("message_end", id=self._id, metadata=body, files=None)
+            case TurnFailed(code, status, message):
+                return self._frame("error", code=code, status=status, message=message)
 
     def _open(self, event: TurnOpened) -> None:
         self._id = str(event.message_id)

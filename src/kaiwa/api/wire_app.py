@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from kaiwa.domain.app import App, AppConfig
+from kaiwa.domain.app import App, AppConfig, ModerationConfig, SpeechConfig
 from kaiwa.domain.file import FileRules
 from kaiwa.files.keeping import SizeLimits
 
@@ -122,13 +122,13 @@ def parameters(config: AppConfig, limits: SizeLimits) -> Parameters:
         opening_statement=config.opening_statement or "",
         suggested_questions=list(config.suggested_questions),
         suggested_questions_after_answer=Switch(config.suggestions_enabled),
-        speech_to_text=Switch(False),
-        text_to_speech=SpeechSwitch(),
+        speech_to_text=Switch(config.speech_to_text),
+        text_to_speech=_speech(config.speech),
         retriever_resource=Switch(config.citations_enabled),
         annotation_reply=Switch(False),
         more_like_this=Switch(config.more_like_this_enabled),
         user_input_form=list(config.raw_form),
-        sensitive_word_avoidance=ModerationSwitch(),
+        sensitive_word_avoidance=_moderation(config.moderation),
         file_upload=_file_upload(config.files),
         system_parameters=SystemParameters(
             image_file_size_limit=limits.image // _MEGABYTE,
@@ -138,6 +138,17 @@ def parameters(config: AppConfig, limits: SizeLimits) -> Parameters:
         ),
         introduction=config.opening_statement or "",
     )
+
+
+def _speech(speech: SpeechConfig | None) -> SpeechSwitch:
+    if speech is None:
+        return SpeechSwitch()
+    plays: Literal["enabled", "disabled"] = "enabled" if speech.auto_play else "disabled"
+    return SpeechSwitch(True, speech.voice, speech.language, plays)
+
+
+def _moderation(moderation: ModerationConfig | None) -> ModerationSwitch:
+    return ModerationSwitch(True, moderation.kind) if moderation else ModerationSwitch()
 
 
 def _file_upload(rules: FileRules) -> FileUpload:

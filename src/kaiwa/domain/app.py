@@ -75,6 +75,46 @@ class AgentConfig(Struct, frozen=True):
     """Names of tools that are run only when the end user says yes."""
 
 
+class SpeechConfig(Struct, frozen=True):
+    """How an app's answers are spoken."""
+
+    voice: str = ""
+    """In the words of the speech provider; empty: its own choice."""
+    language: str = ""
+    """As `en-US` or `zh-Hans`; empty: the language of each text."""
+    auto_play: bool = False
+    """Whether answers are spoken while they are written."""
+    format: Literal["wav", "mp3"] = "wav"
+    """What `/text-to-audio` answers with when its client does not ask for either."""
+
+
+class ModerationSide(Struct, frozen=True):
+    """What is checked is replaced, when it must not be said, by the preset."""
+
+    preset: str = ""
+
+
+class ModerationConfig(Struct, frozen=True):
+    """What must not be said, and who finds out."""
+
+    kind: Literal["keywords", "openai_moderation", "api"]
+    inputs: ModerationSide | None = None
+    """None: not checked."""
+    outputs: ModerationSide | None = None
+    keywords: tuple[str, ...] = ()
+    extension: str = ""
+    """Which of the operator's extensions is asked, for `api`."""
+    when_down: Literal["open", "closed"] = "closed"
+    """Whether all may be said, or nothing, while the service that checks cannot be asked."""
+
+
+class ExternalDataTool(Struct, frozen=True):
+    """A variable that one of the operator's extensions fills before the model is asked."""
+
+    variable: str
+    extension: str
+
+
 class AppConfig(Struct, frozen=True):
     """One immutable version of an app's configuration."""
 
@@ -103,6 +143,12 @@ class AppConfig(Struct, frozen=True):
     files: FileRules = FileRules()
     agent: AgentConfig | None = None
     """None: it only talks."""
+    speech_to_text: bool = False
+    """Whether end users may speak."""
+    speech: SpeechConfig | None = None
+    """None: answers are not spoken."""
+    moderation: ModerationConfig | None = None
+    external_data_tools: tuple[ExternalDataTool, ...] = ()
     origins: tuple[str, ...] = ()
     """Browser origins that may use this app's keys; empty: as the server's setting says."""
 
@@ -184,6 +230,7 @@ def effective(pinned: AppConfig, current: AppConfig) -> AppConfig:
         agent=pinned.agent,
         form=pinned.form,
         raw_form=pinned.raw_form,
+        external_data_tools=pinned.external_data_tools,
         opening_statement=pinned.opening_statement,
         suggested_questions=pinned.suggested_questions,
     )

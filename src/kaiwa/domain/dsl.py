@@ -12,6 +12,8 @@ from kaiwa.domain.dsl_agent import read_agent
 from kaiwa.domain.dsl_files import read_files
 from kaiwa.domain.dsl_form import read_form
 from kaiwa.domain.dsl_later import note_what_is_later
+from kaiwa.domain.dsl_moderation import read_external_data_tools, read_moderation
+from kaiwa.domain.dsl_voice import read_speech
 from kaiwa.domain.dsl_yaml import Block, load
 from kaiwa.domain.message import JsonValue
 from kaiwa.domain.prompt import PromptMessage, Role
@@ -138,6 +140,10 @@ def _config(block: Block, ours: Block, is_agent: bool) -> AppConfig:
         max_active_requests=_concurrent(ours.block("limits")),
         files=read_files(block),
         agent=agent,
+        speech_to_text=_enabled(block, "speech_to_text", default=False),
+        speech=read_speech(block, ours),
+        moderation=read_moderation(block, ours),
+        external_data_tools=read_external_data_tools(block),
         origins=_origins(ours),
     )
     note_what_is_later(block)

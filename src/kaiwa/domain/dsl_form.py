@@ -63,8 +63,6 @@ def _read_field(kind: FieldKind, block: Block) -> tuple[FormField, RawField]:
         options=options,
         files=_files(kind, block),
     )
-    if kind == "external_data_tool" and block.flag("enabled", default=True):
-        block.notes.append(f"{block.node.key}: external data tools are not honoured yet")
     for key in _OTHER_KEYS:
         block.find(key)
     block.note_rest("unknown, only passed on to clients")

@@ -5,15 +5,9 @@ from typing import Final
 from kaiwa.domain.dsl_yaml import Block
 
 _SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "speech_to_text": ("speech to text is not honoured yet", ()),
-    "text_to_speech": ("text to speech is not honoured yet", ("voice", "language", "autoPlay")),
     "annotation_reply": (
         "annotation replies are not honoured yet",
         ("id", "score_threshold", "embedding_model"),
-    ),
-    "sensitive_word_avoidance": (
-        "moderation is not honoured yet",
-        ("type", "config", "configs"),
     ),
 }
 _DATASET_KEYS = (
@@ -35,9 +29,6 @@ def note_what_is_later(config: Block) -> None:
     if more.flag("enabled", default=False):
         config.note("more_like_this", "more like this is not honoured yet, only told to clients")
     _note_knowledge(config)
-    for tool in config.items("external_data_tools"):
-        if Block(tool, config.notes).flag("enabled", default=True):
-            config.notes.append(f"{tool.key}: external data tools are not honoured yet")
 
 
 def _note_knowledge(config: Block) -> None:

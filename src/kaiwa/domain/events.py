@@ -54,12 +54,30 @@ class TurnOpened(Struct, frozen=True):
     created_at: datetime
     agent: bool = False
     """Whether an agent answers, whose words have an event of their own."""
+    speaks: bool = False
+    """Whether `TurnSpoken` comes after its end."""
 
 
 class TurnText(Struct, frozen=True):
     """A piece of the answer as the client is to hear it, never empty."""
 
     text: str
+
+
+class TurnReplaced(Struct, frozen=True):
+    """All text until here gives way to this; what is said later follows it."""
+
+    text: str
+
+
+class TurnAudio(Struct, frozen=True):
+    """A piece of the answer, spoken: MP3; all pieces joined are one stream."""
+
+    audio: bytes
+
+
+class TurnSpoken(Struct, frozen=True):
+    """No more of it is spoken: in a turn that speaks this is the last event, even if it failed."""
 
 
 class TurnThought(Struct, frozen=True):
@@ -89,4 +107,14 @@ class TurnFailed(Struct, frozen=True):
     message: str
 
 
-TurnEvent = TurnOpened | TurnText | TurnThought | TurnFile | TurnEnded | TurnFailed
+TurnEvent = (
+    TurnOpened
+    | TurnText
+    | TurnReplaced
+    | TurnAudio
+    | TurnSpoken
+    | TurnThought
+    | TurnFile
+    | TurnEnded
+    | TurnFailed
+)

@@ -92,7 +92,7 @@ class BuiltinTools:
     def __init__(self, means: Means) -> None:
         """Raises `OperatorError` when the setting `image_model` names no server that could draw."""
         if means.image_model:
-            find_painter(means.catalog, means.image_model)
+            find_painter(means)
         self._means = means
         self._opened: LRUCache[bytes, BuiltinTool] = LRUCache(_REMEMBERED)
 

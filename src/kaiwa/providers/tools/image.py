@@ -6,11 +6,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from kaiwa.errors import FetchRefused, FileTooLarge, OperatorError, ToolFailed
+from kaiwa.errors import FetchRefused, FileTooLarge, KaiwaError, OperatorError, ToolFailed
 from kaiwa.ports import ToolFile, ToolOutput
-from kaiwa.providers.http import OutboundError
-from kaiwa.providers.models.openai import read_server
-from kaiwa.providers.refusals import Asked
 from kaiwa.providers.tools.means import Means, find_painter
 
 _MOST_BYTES: Final = 20_000_000
@@ -69,27 +66,18 @@ async def draw_picture(
 async def _ask(means: Means, prompt: str, size: str) -> _Picture:
     _, _, model = means.image_model.partition("/")
     try:
-        options = find_painter(means.catalog, means.image_model)
-        base_url, headers, interpreter = read_server(options)
+        server = find_painter(means)
     except OperatorError as error:
         raise ToolFailed("The image server is not set up rightly.") from error
     body = msgspec.json.encode(
         {"model": model, "prompt": prompt, "n": 1, "size": _measure(model, size)}
     )
     try:
-        answer = await means.http.post(f"{base_url}/images/generations", headers, body)
-        try:
+        async with server.ask("/images/generations", body, model) as answer:
             said = await answer.read(_MOST_ANSWER)
-            if not 200 <= answer.status < 300:
-                refusal = interpreter.read(
-                    Asked(model, pictured=False, equipped=False), answer.status, said
-                )
-                raise ToolFailed(f"The picture could not be drawn: {refusal.sentence}")
-        finally:
-            answer.close()
         return msgspec.json.decode(said, type=_Answer).data[0]
-    except OutboundError as error:
-        raise ToolFailed(f"The picture could not be drawn: {error}.") from error
+    except KaiwaError as error:
+        raise ToolFailed(f"The picture could not be drawn: {error.message}") from error
     except (msgspec.DecodeError, RecursionError, IndexError) as error:
         raise ToolFailed("The image server sent no picture.") from error
 

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from kaiwa.errors import OperatorError
 from kaiwa.ports import Clock, Fetcher
 from kaiwa.providers.catalog import Catalog
 from kaiwa.providers.http import Operator
+from kaiwa.providers.openai_server import OpenAIServer, find_server
 
 ReadDocument = Callable[[bytes, str], Awaitable[str]]
 """The text of a document with this extension, as `html`.
@@ -31,13 +31,6 @@ class Means(Struct, frozen=True):
     search_api_key: str = ""
 
 
-def find_painter(catalog: Catalog, image_model: str) -> dict[str, object]:
-    """What is set up for the server of the setting `image_model`. Raises `OperatorError`."""
-    provider = image_model.partition("/")[0]
-    options = catalog.find_options(provider, "openai")
-    if options is None:
-        raise OperatorError(
-            f"The setting image_model names {provider!r}, which is no model server of the kind"
-            " openai that is set up."
-        )
-    return options
+def find_painter(means: Means) -> OpenAIServer:
+    """The server of the setting `image_model`. Raises `OperatorError`."""
+    return find_server(means.catalog, means.http, "image_model", means.image_model)
