@@ -455,7 +455,7 @@ async def test_a_picture_may_be_at_an_address(means: Means, server: ModelServer,
 @pytest.mark.parametrize(
     ("behaviour", "sentence"),
     [
-        (refuse(400, f"No cats with {KEY}"), "could not be drawn: No cats with ***"),
+        (refuse(400, f"No cats with {KEY}"), "Bad Request Error, No cats with ***"),
         (answering({"data": []}), "sent no picture"),
         (answering({"data": [{}]}), "sent no picture"),
         (answering(["x"]), "sent no picture"),
