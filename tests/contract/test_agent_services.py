@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 
 
-def entry(kind: str, service: str, name: str) -> dict[str, Any]:
+def entry(kind: str, service: str, name: str, **parameters: Any) -> dict[str, Any]:
     """As exports have it."""
     return {
         "enabled": True,
@@ -27,7 +27,7 @@ def entry(kind: str, service: str, name: str) -> dict[str, Any]:
         "provider_type": kind,
         "tool_name": name,
         "tool_label": name,
-        "tool_parameters": {},
+        "tool_parameters": parameters,
     }
 
 
@@ -67,3 +67,25 @@ async def test_a_service_that_is_not_there_leaves_its_tools_out(tmp_path: Path) 
         tools = [entry("api", "pets", "pets_show_one"), "maths/eval_expression"]
         client = await agent(server, {"text": "I have {tools}."}, tools=tools)
         assert text_of(await client.stream("What do you have?")) == "I have eval_expression."
+
+
+async def test_what_the_app_sets_is_not_asked_of_its_model(tmp_path: Path) -> None:
+    async with serving_api() as api:
+        tools = {"pets": {"kind": "openapi", "document": f"{api.url}/schema/openapi.json"}}
+        async with serving(tmp_path, tools=tools) as server:
+            client = await agent(
+                server,
+                calls("listPets", '{"kind": ["cat"]}'),
+                {"text": "{observations}"},
+                tools=[entry("api", "pets", "listPets", limit=7)],
+            )
+            seen = json.loads(thoughts(await client.stream("List!"))[2]["observation"])
+            assert json.loads(seen["listPets"])["limit"] == 7
+            client = await agent(
+                server,
+                calls("listPets", '{"limit": 9}'),
+                {"text": "{observations}"},
+                tools=[entry("api", "pets", "listPets", limit="many")],
+            )
+            seen = json.loads(thoughts(await client.stream("List!"))[2]["observation"])
+            assert seen["listPets"].startswith("tool invoke error: "), "what was set fits no schema"

@@ -110,7 +110,10 @@ async def test_calls_made_at_once_are_answered_in_order(server: TestServer) -> N
     frames = await client.stream("Both?")
     seen = thoughts(frames)[2]
     assert seen["tool"] == "eval_expression;eval_expression;current_time"
-    assert set(json.loads(seen["observation"])) == {"eval_expression", "current_time"}
+    given, came = json.loads(seen["tool_input"]), json.loads(seen["observation"])
+    assert given["eval_expression"] == [{"expression": "6 * 7"}, {"expression": "1 + 1"}]
+    assert (given["current_time"], came["eval_expression"]) == ({}, "42\n\n2")
+    assert set(came) == {"eval_expression", "current_time"}
     first, second, *_ = text_of(frames).splitlines()
     assert (first, second) == ("42", "2")
 

@@ -182,6 +182,8 @@ async def test_stop_in_a_later_round_keeps_what_the_first_has_cost(
     assert spent["estimated"] is True
     message = await agreed(client, frames)
     assert (message["outcome"], message["answer"]) == ("stopped", "".join(said))
+    if said:
+        assert message["agent_thoughts"][1]["thought"] == "So"
     assert observed(message) == {"eval_expression": "42"}
 
 

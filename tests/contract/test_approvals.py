@@ -158,7 +158,7 @@ async def test_a_model_that_turns_out_to_call_in_words_is_told_in_words(tmp_path
     refusal = refuse(400, "m does not support tools")
     action = 'Action: {"action": "eval_expression", "action_input": {"expression": "6 * 7"}}'
     async with serving_models(tmp_path) as (server, models):
-        models.play(refusal, speak(action), refusal, speak("Final Answer: It is 42."))
+        models.play(refusal, speak(action), speak("Final Answer: It is 42."))
         model = {"provider": "openai", "name": "m"}
         client = await server.client(agent_file(model=model, **ASKS))
         first = await client.stream("6 * 7?", auto_generate_name=False)

@@ -1,5 +1,6 @@
 """Tools of servers that speak the Model Context Protocol: real ones, and some that mean harm."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -255,7 +256,9 @@ async def test_no_child_is_left_behind(http: Operator):
         child = int((await call(services, "tool0")).split()[1])
         children = children_of(child)
         assert children
-    assert not any(lives(one) for one in [child, *children])
+    async with asyncio.timeout(10):  # a process that was killed is gone when the kernel says so
+        while any(lives(one) for one in [child, *children]):
+            await asyncio.sleep(0.01)
 
 
 # Servers that mean harm

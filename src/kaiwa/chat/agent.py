@@ -25,7 +25,7 @@ from kaiwa.domain.react import react_prompt, round_messages
 from kaiwa.domain.react_parser import ReactParser
 from kaiwa.domain.text import clean
 from kaiwa.domain.thought import Called, Decision, Thought
-from kaiwa.domain.tools import read_arguments
+from kaiwa.domain.tools import legal_name, read_arguments
 from kaiwa.errors import KaiwaError, ToolFailed, ToolsNotSupported
 from kaiwa.ports import Clock, Kit, NewId, Tool, ToolFile
 
@@ -123,15 +123,19 @@ class Agent:
         words = None
         if self._asking.guide:
             words = self._asking.hears = _Words(self._answer, f"call_{self._new_id().hex}")
-        await ask()
-        if words:
-            await self._asking.say(words.finish())
-        await self._asking.say(self._answer.finish())
+        try:
+            await ask()
+            if words:
+                await self._asking.say(words.finish())
+            await self._asking.say(self._answer.finish())
+        except BaseException:
+            self._keep_thought(thought, words)
+            raise
         calls: Sequence[ToolCall] = words.calls if words else self._answer.calls
         calls = [self._name(call) for call in calls] if self._asking.tools else []
         thought = replace(
             thought,
-            text=clean(words.parser.thought) if words else self._answer.round_text,
+            text=self._thought_of(words),
             calls=tuple([Called(call.id, call.name, call.arguments) for call in calls]),
             labels={
                 tool.spec.name: dict(tool.labels)
@@ -141,6 +145,16 @@ class Agent:
         )
         await self._tell(thought)
         return thought
+
+    def _thought_of(self, words: "_Words | None") -> str:
+        return clean(words.parser.thought) if words else self._answer.round_text
+
+    def _keep_thought(self, thought: Thought, words: "_Words | None") -> None:
+        """A round that was cut short keeps what was said in it, if it was ever shown."""
+        if any(one.position == thought.position for one in self._live.thoughts):
+            thought = replace(thought, text=self._thought_of(words))
+            self._show(thought)
+            self._asking.tell_at_once([TurnThought(thought)])
 
     def _name(self, call: ToolCall) -> ToolCall:
         """Some servers give calls no ids, by which results are told apart."""
@@ -173,7 +187,9 @@ class Agent:
         """A finished round, as the model is told it."""
         if self._asking.guide:
             return round_messages([thought], self._config.next_iteration)
-        calls = tuple([ToolCall(call.id, call.tool, call.arguments) for call in thought.calls])
+        calls = tuple(
+            [ToolCall(call.id, legal_name(call.tool), call.arguments) for call in thought.calls]
+        )
         return [
             PromptMessage("assistant", thought.text, calls=calls),
             *[PromptMessage("tool", c.observation or "", call_id=c.id) for c in thought.calls],

@@ -1,8 +1,8 @@
 """From an opened message to the model: history, prompt, the call, and what it cost.
 
-What a provider finds too long is asked once more with half the history; earlier pictures that it
-cannot look at are left out then; a model that no longer exists gives way to the app's current one.
-All of it only before the first word.
+What a provider finds too long is asked once more with half the history, and with half of what an
+agent's tools said; earlier pictures that it cannot look at are left out then; a model that no
+longer exists gives way to the app's current one. All of it only before the first word.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +22,7 @@ from kaiwa.domain.history import (
     history_budget,
     lower_max_tokens,
     max_tokens_of,
+    shorten_rounds,
     trim,
 )
 from kaiwa.domain.message import Exchange, Inputs, Message
@@ -41,6 +42,8 @@ from kaiwa.errors import KaiwaError, ModelNotSupported, PicturesNotSupported, Pr
 from kaiwa.ports import Emit, Kit, ModelChoice, Rest
 from kaiwa.store.db import Database
 from kaiwa.store.messages import read_history
+
+_SHORTENINGS = 3
 
 ChooseHistory = Callable[[Iterator[Exchange]], list[PromptMessage]]
 """From the newest to what a model is told, oldest first."""
@@ -129,6 +132,10 @@ class Asking:
         if events:
             await say(self._begin, events)
 
+    def tell_at_once(self, events: Sequence[TurnEvent]) -> None:
+        """The same in a turn that is being cut and can wait for nobody."""
+        self._begin(events)
+
     def _begin(self, events: Sequence[TurnEvent]) -> Rest | None:
         first, self.begins = self.begins, None
         return self._emit([first(), *events] if first else events)
@@ -173,17 +180,31 @@ class Asking:
     async def _call_as_it_fits(self, model: ModelChoice) -> None:
         self._model = model
         try:
-            await self._call(model)
-        except PromptTooLong:
-            if self._answer.begun or not self._history:
-                raise
-            self._history = self._history[(len(self._history) + 1) // 2 :]
-            await self._call(model)
+            await self._call_shortened(model)
         except PicturesNotSupported:
             if self._answer.begun or self._pictures:
                 raise
             self._history = [replace(message, pictures=()) for message in self._history]
-            await self._call(model)
+            await self._call_shortened(model)
+
+    async def _call_shortened(self, model: ModelChoice) -> None:
+        """What is found too long is asked once more, shorter; several times within a round."""
+        for _ in range(_SHORTENINGS if self.since else 1):
+            try:
+                return await self._call(model)
+            except PromptTooLong:
+                if self._answer.begun or not self._shorten():
+                    raise
+        await self._call(model)
+
+    def _shorten(self) -> bool:
+        """The history, and what the tools of an agent said; False when there is nothing left."""
+        rounds = shorten_rounds(self.since)
+        if rounds is None and not self._history:
+            return False
+        self._history = self._history[(len(self._history) + 1) // 2 :]
+        self.since = self.since if rounds is None else rounds
+        return True
 
     async def _read_history(self, model: ModelChoice) -> list[PromptMessage]:
         room = self._find_room(model)

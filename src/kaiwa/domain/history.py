@@ -17,6 +17,9 @@ UNKNOWN_CONTEXT_SIZE = 32_768
 _LEAST_MAX_TOKENS = 16
 _EARLIER_PICTURES = 8
 _EARLIER_DOCUMENTS = 8
+_SHORT_RESULT = 500
+"""Characters of a tool's result."""
+_SHORTENED = "\n… (shortened)"
 
 
 def max_tokens_of(params: Mapping[str, object]) -> int:
@@ -94,6 +97,23 @@ def tell_documents(
                 told.append(text)
         kept.append(replace(message, text="\n\n".join([*told, message.text]), documents=()))
     return kept[::-1]
+
+
+def shorten_rounds(rounds: Sequence[PromptMessage]) -> list[PromptMessage] | None:
+    """What an agent has done since the question, the longest results half as long.
+
+    None when there is no long one left.
+    """
+    lengths = [len(message.text) for message in rounds if message.role != "assistant"]
+    limit = max(lengths, default=0) // 2
+    if limit < _SHORT_RESULT:
+        return None
+    return [
+        replace(message, text=message.text[:limit] + _SHORTENED)
+        if message.role != "assistant" and len(message.text) > limit + len(_SHORTENED)
+        else message
+        for message in rounds
+    ]
 
 
 def check_fits(request: ModelRequest, context_size: int | None, max_tokens: int) -> None:

@@ -52,14 +52,26 @@ class Thought(Struct, frozen=True):
 
     @property
     def tool_input(self) -> str:
-        """A JSON object by name, as text; empty when nothing is called."""
-        return _as_object({call.tool: _read(call.arguments) for call in self.calls})
+        """A JSON object by name, as text; empty when nothing is called.
+
+        Of a tool that is called more than once, a list.
+        """
+        given: dict[str, list[object]] = {}
+        for call in self.calls:
+            given.setdefault(call.tool, []).append(_read(call.arguments))
+        return _as_object({tool: found if found[1:] else found[0] for tool, found in given.items()})
 
     @property
     def observation(self) -> str:
-        """A JSON object by name, as text; empty as long as nothing is known."""
-        known = {c.tool: c.observation for c in self.calls if c.observation is not None}
-        return _as_object(known)
+        """A JSON object by name, as text; empty as long as nothing is known.
+
+        Of a tool that was called more than once, all that came of it, in the order of the calls.
+        """
+        known: dict[str, list[str]] = {}
+        for call in self.calls:
+            if call.observation is not None:
+                known.setdefault(call.tool, []).append(call.observation)
+        return _as_object({tool: "\n\n".join(found) for tool, found in known.items()})
 
 
 def _as_object(found: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ check are refused.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Container, Mapping
 from functools import lru_cache
 from typing import Final, cast
@@ -19,6 +20,7 @@ from kaiwa.domain.prompt import ToolSpec
 from kaiwa.domain.text import shorten
 from kaiwa.errors import ToolFailed
 
+LONGEST_NAME: Final = 64
 LONGEST_ARGUMENTS: Final = 100_000
 """Characters."""
 _HEAVIEST: Final = 20_000
@@ -32,6 +34,11 @@ _MISLEADING: Final = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor
 _FAULT_LENGTH: Final = 400
 _REMEMBERED: Final = 128
 """Schemas."""
+
+
+def legal_name(text: str) -> str:
+    """The text in letters, digits, `_` and `-`, at most 64, as every model takes; never empty."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:LONGEST_NAME] or "unnamed"
 
 
 def shape_arguments(function: Callable[..., object], without: Container[str] = ()) -> type[Struct]:

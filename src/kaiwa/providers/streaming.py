@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 from anyio import to_thread
+from cachetools import TTLCache
 from msgspec import Struct
 from tenacity import (
     AsyncRetrying,
@@ -21,12 +22,16 @@ from tenacity import (
 from kaiwa.domain.events import Delta
 from kaiwa.domain.prompt import ModelRequest, ToolCall
 from kaiwa.domain.sse import SseEvent, SseFault, SseParser
-from kaiwa.errors import KaiwaError
+from kaiwa.errors import KaiwaError, PicturesNotSupported, ToolsNotSupported
 from kaiwa.ports import DeltaStream, Rest, Sight, Take
 from kaiwa.providers.http import Answer, Operator, OutboundError
 from kaiwa.providers.refusals import Asked, Interpreter, Refusal, Refused
 
 _ATTEMPTS: Final = 3
+_REMEMBERED: Final = 1000
+_REMEMBERED_SECONDS: Final = 3600.0
+"""For a server may learn."""
+_LACKS: Final = (PicturesNotSupported, ToolsNotSupported)
 _LONGEST_WAIT: Final = 20.0
 _ERROR_BODY: Final = 1 << 16
 _WHOLE_BODY: Final = 16 << 20
@@ -137,6 +142,10 @@ class ModelServer:
         self._interpreter = interpreter
         self._sight = sight
         self._calls_tools = calls_tools
+        self._unable: TTLCache[tuple[str, type[KaiwaError]], KaiwaError] = TTLCache(
+            _REMEMBERED, _REMEMBERED_SECONDS
+        )
+        """Models that have refused pictures or tools: they are spared the next ones."""
         self._back_off = wait_exponential_jitter(multiplier=retry_wait, jitter=retry_wait)
 
     @property
@@ -162,6 +171,7 @@ class ModelServer:
             answer.close()
 
     async def _ask(self, request: ModelRequest) -> "_AnswerStream":
+        self._check_able(request)
         first: Exception | None = None
         try:  # nearly always; to set up trying again costs a tenth of a short answer
             return await self._ask_once(request)
@@ -170,7 +180,18 @@ class ModelServer:
         try:
             return await self._ask_again(request, first)
         except _FAILURES as error:
-            raise _explain(error, self._interpreter) from error
+            explained = _explain(error, self._interpreter)
+            if isinstance(explained, _LACKS):
+                self._unable[request.model, type(explained)] = explained
+            raise explained from error
+
+    def _check_able(self, request: ModelRequest) -> None:
+        if not self._unable:
+            return
+        wanted = (PicturesNotSupported, request.pictured), (ToolsNotSupported, request.tools)
+        for lack, needed in wanted:
+            if needed and (known := self._unable.get((request.model, lack))):
+                raise lack(known.message)
 
     async def _ask_again(self, request: ModelRequest, first: Exception) -> "_AnswerStream":
         """As long as what failed may pass; `first` is how the first attempt did."""

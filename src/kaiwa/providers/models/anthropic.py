@@ -16,6 +16,7 @@ from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
 from kaiwa.providers.refusals import Refusal
 from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer, write_arguments
+from kaiwa.providers.thinking import Thinking
 
 _KIND: Final = "anthropic"
 _DEFAULT_URL: Final = "https://api.anthropic.com"
@@ -49,11 +50,14 @@ class AnthropicWire:
         if options.api_key:
             self._headers["x-api-key"] = options.api_key
         self._headers |= options.headers
+        self._thinking = Thinking()
 
     def write(self, request: ModelRequest) -> Call:
         if self._key_missing:
             raise ProviderNotInitialized(f"Model {request.model} credentials is not initialized.")
-        system, messages = _write_messages(request.messages)
+        thinking = _write_thinking(request, self._thinking)
+        kept = self._thinking if thinking else None
+        system, messages = _write_messages(request.messages, kept)
         body: dict[str, object] = {
             "model": request.model,
             "stream": True,
@@ -63,11 +67,11 @@ class AnthropicWire:
         if system:
             body["system"] = system
         body |= _write_tools(request)
-        body |= _write_params(request)
+        body |= _write_params(request, thinking)
         return Call(self._url, self._headers, msgspec.json.encode(body))
 
     def start_reading(self) -> "AnthropicReading":
-        return AnthropicReading()
+        return AnthropicReading(self._thinking)
 
     def learn(self, call: Call, refusal: Refusal) -> bool:
         """There is nothing that some servers of this wire do not know."""
@@ -75,11 +79,12 @@ class AnthropicWire:
 
 
 def _write_messages(
-    messages: Sequence[PromptMessage],
+    messages: Sequence[PromptMessage], thinking: Thinking | None
 ) -> tuple[str, list[dict[str, object]]]:
     """The system text, and turns that alternate and begin with the user's.
 
-    Empty messages are left out, since the API refuses them.
+    Empty messages are left out, since the API refuses them. With `thinking` calls come with the
+    thoughts that led to them.
     """
     system: list[str] = []
     turns: list[tuple[str, list[PromptMessage]]] = []
@@ -97,14 +102,20 @@ def _write_messages(
     if not turns:
         turns, system = [("user", [PromptMessage("user", text) for text in system])], []
     written: list[dict[str, object]] = [
-        {"role": role, "content": _write_content(turn)} for role, turn in turns
+        {"role": role, "content": _write_content(turn, thinking)} for role, turn in turns
     ]
     return "\n\n".join(system), written
 
 
-def _write_content(turn: Sequence[PromptMessage]) -> object:
-    """The API wants results before all else."""
-    blocks = [_write_result(message) for message in turn if message.role == "tool"]
+def _write_content(turn: Sequence[PromptMessage], thinking: Thinking | None) -> object:
+    """The API wants results, and thoughts, before all else."""
+    blocks: list[object] = [
+        thought
+        for message in turn
+        if thinking and (found := thinking.find(message.calls))
+        for thought in msgspec.json.decode(found, type=list[msgspec.Raw])
+    ]
+    blocks += [_write_result(message) for message in turn if message.role == "tool"]
     blocks += [_write_picture(picture) for message in turn for picture in message.pictures]
     calls = [_write_call(call) for message in turn for call in message.calls]
     text = "\n\n".join(m.text for m in turn if m.role != "tool" and m.text.strip())
@@ -146,10 +157,10 @@ def _write_tools(request: ModelRequest) -> dict[str, object]:
     return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
 
 
-def _write_params(request: ModelRequest) -> dict[str, object]:
+def _write_params(request: ModelRequest, thinking: object) -> dict[str, object]:
     given = request.params
     params = {name: given[name] for name in _PARAMS if given.get(name) not in (None, "", [], {})}
-    if thinking := _write_thinking(request):
+    if thinking:
         params["thinking"] = thinking
         # The API refuses these beside thinking.
         params.pop("temperature", None)
@@ -161,12 +172,13 @@ def _write_params(request: ModelRequest) -> dict[str, object]:
     return params
 
 
-def _write_thinking(request: ModelRequest) -> object:
+def _write_thinking(request: ModelRequest, kept: Thinking) -> object:
     """App files say `thinking: true` and `thinking_budget`; the API's own object passes as is.
 
-    None after a call: the API then wants the thoughts that led to it, and those are not kept.
+    None right after a call whose thoughts are not known any more, for the API wants them then.
     """
-    if any([message.calls for message in request.messages if message.role == "assistant"][-1:]):
+    said = [message.calls for message in request.messages if message.role == "assistant"]
+    if said and said[-1] and not kept.find(said[-1]):
         return None
     given = request.params
     thinking = given.get("thinking")
@@ -192,6 +204,9 @@ class _Part(Struct, gc=False):
 
     text: str = ""
     thinking: str = ""
+    signature: str = ""
+    data: str = ""
+    """Thoughts that only the API can read."""
     partial_json: str = ""
     id: str = ""
     name: str = ""
@@ -223,12 +238,34 @@ _decode = msgspec.json.Decoder(_Event).decode
 _decode_whole = msgspec.json.Decoder(_Whole).decode
 
 
+class _Thought:
+    """A block of thoughts, as the API wants it back."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._signature = self._data = ""
+
+    def add(self, part: _Part) -> None:
+        self._pieces.append(part.thinking)
+        self._signature += part.signature
+        self._data += part.data
+
+    def block(self) -> dict[str, str]:
+        if self._data:
+            return {"type": "redacted_thinking", "data": self._data}
+        thought = "".join(self._pieces)
+        return {"type": "thinking", "thinking": thought, "signature": self._signature}
+
+
 class AnthropicReading:
     """Reads one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, thinking: Thinking) -> None:
         self.finished = False
         self.complete = False
+        self._thinking = thinking
+        self._thoughts: dict[int, _Thought] = {}
+        self._first_call = ""
         self._prompt_tokens = 0
         self._tools: dict[int, int] = {}
         """From the number of a content block to the number of its tool call."""
@@ -245,6 +282,7 @@ class AnthropicReading:
                 self._prompt_tokens = found.message.usage.prompt_tokens()
             case "message_delta":
                 self.complete = True
+                self._keep_thoughts()
                 self._take_usage(found.usage, deltas)
             case "message_stop":
                 self.finished = self.complete = True
@@ -259,11 +297,18 @@ class AnthropicReading:
             raise ErrorEvent(body)
         for index, part in enumerate(whole.content):
             self._start_block(index, part, deltas)
+        self._keep_thoughts()
         self._take_usage(whole.usage, deltas)
+
+    def _keep_thoughts(self) -> None:
+        if self._first_call and self._thoughts:
+            blocks = [thought.block() for _, thought in sorted(self._thoughts.items())]
+            self._thinking.keep(self._first_call, blocks)
 
     def _start_block(self, index: int, block: _Part, deltas: list[Delta]) -> None:
         if block.type == "tool_use":
             number = self._tools.setdefault(index, len(self._tools))
+            self._first_call = self._first_call or block.id
             arguments = bytes(block.input).decode()
             given = "" if arguments == "{}" else arguments
             deltas.append(ToolCallDelta(number, block.id, block.name, given))
@@ -273,8 +318,10 @@ class AnthropicReading:
     def _take_part(self, index: int, part: _Part, deltas: list[Delta]) -> None:
         if part.text:
             deltas.append(TextDelta(part.text))
-        elif part.thinking:
-            deltas.append(ReasoningDelta(part.thinking))
+        elif part.thinking or part.signature or part.data:
+            self._thoughts.setdefault(index, _Thought()).add(part)
+            if part.thinking:
+                deltas.append(ReasoningDelta(part.thinking))
         elif part.partial_json and index in self._tools:
             deltas.append(ToolCallDelta(self._tools[index], "", "", part.partial_json))
 

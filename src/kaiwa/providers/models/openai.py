@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from kaiwa.domain.events import Delta, ReasoningDelta, TextDelta, ToolCallDelta, UsageDelta
-from kaiwa.domain.prompt import ModelRequest, PromptMessage, ToolSpec
+from kaiwa.domain.prompt import ModelRequest, PromptMessage, ToolCall, ToolSpec
 from kaiwa.domain.sse import SseEvent
 from kaiwa.errors import CompletionFailed, ProviderNotInitialized
 from kaiwa.ports import ChatModel, Sight
@@ -17,6 +17,7 @@ from kaiwa.providers.http import Operator
 from kaiwa.providers.options import ServerOptions, make_interpreter, read_base_url, read_options
 from kaiwa.providers.refusals import Interpreter, Refusal, tools_not_supported
 from kaiwa.providers.streaming import Call, ErrorEvent, ModelServer, is_object, write_arguments
+from kaiwa.providers.thinking import Thinking
 
 _KIND: Final = "openai"
 _DEFAULT_URL: Final = "https://api.openai.com/v1"
@@ -26,6 +27,8 @@ _ASKED: Final = ("model", "messages", "prompt", "stream", "stream_options", "too
 _OURS: Final = frozenset((*_ASKED, "script", "json_schema"))
 # Refused beside no tools.
 _OF_TOOLS: Final = frozenset(("tool_choice", "parallel_tool_calls"))
+_LONGEST_CALL: Final = 200_000
+"""Characters of one call's arguments."""
 
 
 class OpenAIOptions(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +76,7 @@ class OpenAIWire:
         self._base_url = base_url
         self._key_missing = base_url == _DEFAULT_URL and not options.keyed
         self._asks_usage = True
+        self._thinking = Thinking()
         self._headers = {"Accept": "text/event-stream", **_write_headers(options)}
 
     def write(self, request: ModelRequest) -> Call:
@@ -86,7 +90,9 @@ class OpenAIWire:
             body["prompt"] = "".join(message.text for message in request.messages)
         else:
             path = "/chat/completions"
-            body["messages"] = [_write_message(message) for message in request.messages]
+            body["messages"] = [
+                _write_message(message, self._thinking) for message in request.messages
+            ]
         if request.tools:
             body["tools"] = [_write_tool(tool) for tool in request.tools]
         if self._asks_usage:
@@ -95,7 +101,7 @@ class OpenAIWire:
         return Call(self._base_url + path, self._headers, msgspec.json.encode(body))
 
     def start_reading(self) -> "OpenAIReading":
-        return OpenAIReading()
+        return OpenAIReading(self._thinking)
 
     def learn(self, call: Call, refusal: Refusal) -> bool:
         """Some servers refuse a request that asks for the usage."""
@@ -105,21 +111,24 @@ class OpenAIWire:
         return b'"stream_options"' in call.body
 
 
-def _write_message(message: PromptMessage) -> dict[str, object]:
+def _write_message(message: PromptMessage, thinking: Thinking) -> dict[str, object]:
     content = _write_parts(message) if message.pictures else message.text
     written: dict[str, object] = {"role": message.role, "content": content}
     if message.calls:
         written["content"] = content or None  # some servers refuse an empty text
-        written["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": write_arguments(call)},
-            }
-            for call in message.calls
-        ]
+        written["tool_calls"] = [_write_call(call, thinking) for call in message.calls]
+        if thought := thinking.find(message.calls):
+            written["reasoning_content"] = thought
     elif message.role == "tool":
         written["tool_call_id"] = message.call_id
+    return written
+
+
+def _write_call(call: ToolCall, thinking: Thinking) -> dict[str, object]:
+    function = {"name": call.name, "arguments": write_arguments(call)}
+    written: dict[str, object] = {"id": call.id, "type": "function", "function": function}
+    if beside := thinking.find((call,), beside=True):
+        written["extra_content"] = beside
     return written
 
 
@@ -187,6 +196,8 @@ class _ToolCall(Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: Any = None
+    """What Gemini wants back with the call: the signature of its thoughts."""
 
 
 class _Said(Struct, gc=False):
@@ -223,10 +234,12 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 class OpenAIReading:
     """Reads one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, thinking: Thinking) -> None:
         self.finished = False
         self.complete = False
-        self._calls = _Calls()
+        self._calls = _Calls(thinking)
+        self._thinking = thinking
+        self._thoughts: list[str] = []
 
     def read(self, event: SseEvent, deltas: list[Delta]) -> None:
         if event.data == b"[DONE]":
@@ -248,14 +261,18 @@ class OpenAIReading:
     def _take(self, chunk: _Chunk, deltas: list[Delta]) -> None:
         if chunk.choices:
             choice = chunk.choices[0]
-            if choice.finish_reason:
-                self.complete = True
             if choice.text:
                 deltas.append(TextDelta(choice.text))
             elif said := choice.delta or choice.message:
                 _take_said(said, deltas)
+                if said.reasoning_content:
+                    self._thoughts.append(said.reasoning_content)
                 if said.tool_calls or said.function_call:
                     self._calls.take(said, deltas, whole=choice.delta is None)
+            if choice.finish_reason:
+                self.complete = True
+                if self._thoughts and self._calls.first_id:
+                    self._thinking.keep(self._calls.first_id, "".join(self._thoughts))
         if usage := chunk.usage:
             deltas.append(UsageDelta(usage.prompt_tokens or 0, usage.completion_tokens or 0))
 
@@ -273,7 +290,8 @@ class _OpenCall(Struct, gc=False):
     number: int
     id: str = ""
     name: str = ""
-    arguments: list[str] = []
+    arguments: str = ""
+    """As much of them as has to be known, to find their end."""
 
     def continues(self, id: str, name: str, arguments: str) -> bool:
         """Whether these are a further piece of it; some servers repeat the name in each.
@@ -284,7 +302,15 @@ class _OpenCall(Struct, gc=False):
             return True
         if id and self.id:
             return id == self.id
-        return name == self.name and not (arguments and is_object("".join(self.arguments)))
+        return name == self.name and not (arguments and self._whole())
+
+    def add(self, arguments: str) -> None:
+        if len(self.arguments) <= _LONGEST_CALL:
+            self.arguments += arguments
+
+    def _whole(self) -> bool:
+        """Only what ends like an object is read as one: there may be thousands of pieces."""
+        return self.arguments.rstrip().endswith("}") and is_object(self.arguments)
 
 
 class _Calls:
@@ -293,7 +319,9 @@ class _Calls:
     Not by `index` alone: some servers leave it out, others give the same to calls made at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, thinking: Thinking) -> None:
+        self.first_id = ""
+        self._thinking = thinking
         self._count = 0
         self._open: dict[int | None, _OpenCall] = {}
         """The last call by `index`; by None the last of all."""
@@ -314,6 +342,9 @@ class _Calls:
             self._count += 1
         id, name = "" if call.id else id, "" if call.name else name
         call.id, call.name = call.id or id, call.name or name
-        call.arguments.append(arguments)
+        self.first_id = self.first_id or call.id
+        if piece.extra_content:
+            self._thinking.keep(call.id, piece.extra_content, beside=True)
+        call.add(arguments)
         if id or name or arguments:
             deltas.append(ToolCallDelta(call.number, id, name, arguments))

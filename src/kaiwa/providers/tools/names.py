@@ -1,16 +1,11 @@
 """Names and descriptions of tools that every model takes."""
 
-import re
 from collections.abc import Iterable, Set
 from typing import Final
 
-_LONGEST: Final = 64
+from kaiwa.domain.tools import LONGEST_NAME, legal_name
+
 _LONGEST_DESCRIPTION: Final = 1024
-
-
-def legal_name(text: str) -> str:
-    """The text in letters, digits, `_` and `-`, at most 64; never empty."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:_LONGEST] or "unnamed"
 
 
 def legal_description(text: str) -> str:
@@ -25,7 +20,7 @@ def find_free(name: str, taken: Set[str]) -> str:
     while free in taken:
         number += 1
         end = f"_{number}"
-        free = name[: _LONGEST - len(end)] + end
+        free = name[: LONGEST_NAME - len(end)] + end
     return free
 
 

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from yarl import URL
 
 from kaiwa.domain.message import JsonValue
-from kaiwa.providers.tools.names import find_free, legal_description, legal_name, name_all
+from kaiwa.domain.tools import legal_name
+from kaiwa.providers.tools.names import find_free, legal_description, name_all
 from kaiwa.providers.tools.schemas import JsonObject, References, Unusable, as_object
 
 Place = Literal["path", "query", "header"]

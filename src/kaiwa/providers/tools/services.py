@@ -8,14 +8,17 @@ from types import TracebackType
 from typing import Final, Protocol
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from kaiwa.domain.app import ToolEntry
+from kaiwa.domain.message import JsonValue
+from kaiwa.domain.prompt import ToolSpec
+from kaiwa.domain.tools import legal_name, read_arguments
 from kaiwa.errors import OperatorError, ToolFailed
-from kaiwa.ports import Tool
+from kaiwa.ports import Tool, ToolOutput
 from kaiwa.providers.http import Operator
-from kaiwa.providers.tools.names import legal_name
 
 Entry = Mapping[str, object]
 
@@ -153,11 +156,45 @@ class ServiceTools:
             raise OperatorError(error.message) from error
         if tool is None:
             raise OperatorError(f"the service {entry.provider} offers no tool {entry.name}")
-        return tool
+        fixed = {
+            name: value for name, value in entry.parameters.items() if name in _list_names(tool)
+        }
+        return _Preset(tool, fixed) if fixed else tool
 
     async def list_notes(self, entry: ToolEntry) -> list[str]:
         try:
-            await self.open(entry)
+            tool = await self.open(entry)
         except OperatorError as error:
             return [str(error)]
-        return [f"its parameter {name} is not honoured" for name in entry.parameters]
+        known = (*_list_names(tool), *(tool.fixed if isinstance(tool, _Preset) else ()))
+        return [
+            f"its parameter {name} is not honoured"
+            for name in entry.parameters
+            if name not in known
+        ]
+
+
+class _Preset:
+    """A tool with parameters that the app has set, so that its model is not asked for them."""
+
+    def __init__(self, tool: Tool, fixed: Mapping[str, JsonValue]) -> None:
+        self._tool = tool
+        self.fixed = fixed
+        self.labels, self.icon = tool.labels, tool.icon
+        schema = dict(tool.spec.parameters)
+        found, required = schema.get("properties"), schema.get("required")
+        if isinstance(found, dict):
+            schema["properties"] = {n: shape for n, shape in found.items() if n not in fixed}
+        if isinstance(required, list):
+            schema["required"] = [name for name in required if name not in fixed]
+        self.spec = ToolSpec(tool.spec.name, tool.spec.description, schema)
+
+    async def run(self, arguments: Mapping[str, JsonValue]) -> ToolOutput:
+        """See `ports.Tool`; what the app has set must fit the tool's schema too."""
+        whole = msgspec.json.encode({**arguments, **self.fixed}).decode()
+        return await self._tool.run(read_arguments(self._tool.spec.parameters, whole))
+
+
+def _list_names(tool: Tool) -> list[str]:
+    found = tool.spec.parameters.get("properties")
+    return list(found) if isinstance(found, dict) else []
