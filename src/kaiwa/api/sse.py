@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from kaiwa.api.frames import PING, Frames
 from kaiwa.api.wire import Link
+from kaiwa.chat.once import Once
 from kaiwa.chat.running import Live, Running
 from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed
 from kaiwa.ports import Rest
@@ -53,7 +54,7 @@ class EventStream:
         """Set when that wait has ended; only there while somebody else wants to write."""
         self._closed = False
         """Whether the last write has been made."""
-        self._started = asyncio.Event()
+        self._started = Once()
         self._left = False
         self._over = False
         self._pause: asyncio.Timeout | None = None

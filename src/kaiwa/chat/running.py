@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
+from kaiwa.chat.once import Once
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.message import Draft, Message
 from kaiwa.domain.thought import Thought
@@ -69,11 +70,11 @@ class Live:
         """Whether the client that asked is still there."""
         self.stop_when_left = False
         self.cut_by: Cut | None = None
-        self.seated = asyncio.Event()
+        self.seated = Once()
         """Set once no earlier turn of the conversation is running."""
-        self.begun = asyncio.Event()
+        self.begun = Once()
         """Set once the question is on disk, or the turn was refused."""
-        self.ended = asyncio.Event()
+        self.ended = Once()
         """Set once the answer is on disk, or the turn was refused."""
         self.refusal: KaiwaError | None = None
         self.failure: KaiwaError | None = None
