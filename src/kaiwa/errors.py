@@ -74,6 +74,12 @@ class NotFound(KaiwaError):
     code, status = "not_found", 404
 
 
+class BaseNameTaken(KaiwaError):
+    """The dataset name already exists. Please modify your dataset name."""
+
+    code, status = "dataset_name_duplicate", 409
+
+
 class MethodNotAllowed(KaiwaError):
     """The method is not allowed for the requested URL."""
 

@@ -198,6 +198,26 @@ class Extension(Protocol):
         ...
 
 
+class Embedder(Protocol):
+    """Turns texts into vectors whose closeness is closeness of meaning."""
+
+    async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+        """One vector of length 1 for each, all of the same dimensions.
+
+        `query`: they are questions, which some models treat otherwise than passages. `texts` may be
+        more than a server takes at once. Raises what `Speaker.speak` raises.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Tells how well passages answer a question."""
+
+    async def rerank(self, query: str, passages: Sequence[str]) -> list[float]:
+        """A score from 0 to 1 for each passage. Raises what `Speaker.speak` raises."""
+        ...
+
+
 class Kit(Struct, frozen=True):
     """The ports one turn is given."""
 

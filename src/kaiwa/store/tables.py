@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from kaiwa.store.columns import ID, INPUTS, MICROS, MONEY, OUTCOME
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest revision in `migrations/versions`."""
 
 DEFAULT_WORKSPACE = UUID("00000000-0000-7000-8000-000000000001")
@@ -161,6 +161,8 @@ messages = Table(
     Column("file_count", Integer, nullable=False, server_default="0"),
     # The same of an agent's thoughts.
     Column("thought_count", Integer, nullable=False, server_default="0"),
+    # The same of its citations.
+    Column("citation_count", Integer, nullable=False, server_default="0"),
     UniqueConstraint("conversation_id", "position"),
 )
 
@@ -267,3 +269,154 @@ message_files = Table(
     UniqueConstraint("message_id", "position"),
 )
 Index("ix_message_files_file_id", message_files.c.file_id)
+
+knowledge_bases = Table(
+    "knowledge_bases",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("permission", Text, nullable=False),
+    Column("indexing", Text, nullable=False),
+    Column("embedding_provider", Text, nullable=False),
+    Column("embedding_model", Text, nullable=False),
+    # Of its vectors; null as long as there are none.
+    Column("dimensions", Integer),
+    # JSON, of which no query asks anything.
+    Column("retrieval", Text, nullable=False),
+    # Grows in each transaction that changes what is found in it.
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("created_at", MICROS, nullable=False),
+    Column("updated_at", MICROS, nullable=False),
+    Column("deleted_at", MICROS),
+)
+Index(
+    "ux_knowledge_bases_name",
+    knowledge_bases.c.workspace_id,
+    knowledge_bases.c.name,
+    unique=True,
+    sqlite_where=knowledge_bases.c.deleted_at.is_(None),
+    postgresql_where=knowledge_bases.c.deleted_at.is_(None),
+)
+
+knowledge_keys = Table(
+    "knowledge_keys",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("created_at", MICROS, nullable=False),
+    Column("revoked_at", MICROS),
+    UniqueConstraint("digest"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("base_id", ID, ForeignKey("knowledge_bases.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    # A file's path or a page's address: the same again is the same document.
+    Column("origin", Text),
+    Column("digest", LargeBinary, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("extension", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("batch", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("enabled", Boolean, nullable=False),
+    Column("archived", Boolean, nullable=False),
+    # That of the segments which are found; 0 as long as there are none.
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("tokens", Integer, nullable=False, server_default="0"),
+    Column("words", Integer, nullable=False, server_default="0"),
+    # Those being made, and how many of them are done.
+    Column("segment_count", Integer, nullable=False, server_default="0"),
+    Column("segments_done", Integer, nullable=False, server_default="0"),
+    Column("hit_count", Integer, nullable=False, server_default="0"),
+    # Who works on it, as for messages.
+    Column("owner", ID),
+    Column("heartbeat_at", MICROS),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", MICROS, nullable=False),
+    Column("updated_at", MICROS, nullable=False),
+    Column("started_at", MICROS),
+    Column("parsed_at", MICROS),
+    Column("split_at", MICROS),
+    Column("completed_at", MICROS),
+    Column("deleted_at", MICROS),
+)
+Index("ix_documents_base_id", documents.c.base_id, documents.c.position)
+Index("ix_documents_origin", documents.c.base_id, documents.c.origin)
+Index("ix_documents_batch", documents.c.base_id, documents.c.batch)
+
+# Written out for the same reason as `IS_RUNNING`.
+IS_UNFINISHED = text("status IN ('waiting', 'parsing', 'splitting', 'indexing')")
+"""The condition of the index over documents that are worked on or wait for it."""
+
+Index(
+    "ix_documents_unfinished",
+    documents.c.created_at,
+    sqlite_where=IS_UNFINISHED,
+    postgresql_where=IS_UNFINISHED,
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    # A number, for the full-text index knows its rows by one.
+    Column(
+        "number",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("id", ID, nullable=False),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("base_id", ID, ForeignKey("knowledge_bases.id"), nullable=False),
+    Column("document_id", ID, ForeignKey("documents.id"), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    # JSON: a list of words.
+    Column("keywords", Text, nullable=False),
+    # The base's id in hexadecimal, which the full-text index can ask for.
+    Column("scope", Text, nullable=False),
+    # The words it is found by, as `domain/terms.py` makes them, apart by spaces.
+    Column("terms", Text, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("words", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("hit_count", Integer, nullable=False, server_default="0"),
+    # A unit vector of half-precision floats, little-endian; null as long as it is not made.
+    Column("embedding", LargeBinary),
+    Column("created_at", MICROS, nullable=False),
+    Column("updated_at", MICROS, nullable=False),
+    UniqueConstraint("id"),
+    sqlite_autoincrement=True,
+)
+Index("ix_segments_document_id", segments.c.document_id, segments.c.generation, segments.c.position)
+Index("ix_segments_base_id", segments.c.base_id, segments.c.number)
+
+citations = Table(
+    "citations",
+    metadata,
+    Column("message_id", ID, ForeignKey("messages.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("workspace_id", ID, ForeignKey("workspaces.id"), nullable=False),
+    Column("id", ID, nullable=False),
+    Column("created_at", MICROS, nullable=False),
+    # JSON, of which no query asks anything.
+    Column("passage", Text, nullable=False),
+)

@@ -1,0 +1,310 @@
+"""Documents of knowledge bases, and who works on each until it is found.
+
+A document's row is its job: whoever claims it beats its heart, and each step asks whether the
+document is still theirs. What a worker that died has done stays, and the next one goes on from it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, RowMapping, func, insert, literal, or_, select, update
+
+from kaiwa.domain.knowledge import ChunkRule, Document, DocumentSource, DocumentStatus
+from kaiwa.errors import NotFound
+from kaiwa.store.columns import MICROS, database_time
+from kaiwa.store.db import Database, Reads
+from kaiwa.store.rows import columns_of
+from kaiwa.store.tables import IS_UNFINISHED, documents, knowledge_bases
+
+COLUMNS = columns_of(Document, documents)
+LIVE = documents.c.deleted_at.is_(None)
+_AGAIN = {
+    "status": "waiting",
+    "error": None,
+    "owner": None,
+    "heartbeat_at": None,
+    "attempts": 0,
+    "started_at": None,
+    "parsed_at": None,
+    "split_at": None,
+    "completed_at": None,
+    "segment_count": 0,
+    "segments_done": 0,
+}
+
+
+class NewDocument(Struct, frozen=True):
+    """What is to be searched, its bytes already kept."""
+
+    id: UUID
+    name: str
+    source: DocumentSource
+    origin: str | None
+    digest: bytes
+    key: str
+    size: int
+    extension: str
+    mime_type: str
+    rule: ChunkRule
+    language: str
+    batch: str
+
+
+def to_document(row: RowMapping) -> Document:
+    """From the values of `COLUMNS`."""
+    found = dict(row)
+    found["rule"] = msgspec.json.decode(found["rule"], type=ChunkRule)
+    return Document(**found)
+
+
+async def add_document(
+    db: Database, workspace_id: UUID, base_id: UUID, new: NewDocument, now: datetime
+) -> Document:
+    """The document at the end of its base, waiting to be worked on. Raises `NotFound`."""
+
+    def unit(conn: Connection) -> Document:
+        touch_base(conn, workspace_id, base_id, now, found=False)
+        last = select(func.max(documents.c.position)).where(documents.c.base_id == base_id)
+        row = _values(new) | {
+            "workspace_id": workspace_id,
+            "base_id": base_id,
+            "position": (conn.scalar(last) or 0) + 1,
+            "status": "waiting",
+            "enabled": True,
+            "archived": False,
+            "created_at": now,
+            "updated_at": now,
+        }
+        conn.execute(insert(documents).values(row))
+        return _get(conn, base_id, new.id)
+
+    return await db.write(unit)
+
+
+async def replace_document(
+    db: Database, workspace_id: UUID, document: Document, new: NewDocument, now: datetime
+) -> Document:
+    """The same document with other content, which is worked on anew.
+
+    What was found of it is found until that is done. Raises `NotFound`.
+    """
+
+    def unit(conn: Connection) -> Document:
+        touch_base(conn, workspace_id, document.base_id, now, found=False)
+        values = _values(new) | _AGAIN | {"updated_at": now}
+        del values["id"], values["source"]
+        change = update(documents).where(documents.c.id == document.id, LIVE).values(values)
+        if not conn.execute(change).rowcount:
+            raise NotFound("Document not found.")
+        return _get(conn, document.base_id, document.id)
+
+    return await db.write(unit)
+
+
+def _values(new: NewDocument) -> dict[str, Any]:
+    return msgspec.structs.asdict(new) | {"rule": msgspec.json.encode(new.rule).decode()}
+
+
+def touch_base(
+    conn: Connection, workspace_id: UUID, base_id: UUID, now: datetime, *, found: bool
+) -> None:
+    """Inside a unit: the base changes; with `found`, so does what is found in it.
+
+    Raises `NotFound` when there is no such base.
+    """
+    values: dict[str, Any] = {"updated_at": now}
+    if found:
+        values["version"] = knowledge_bases.c.version + 1
+    change = (
+        update(knowledge_bases)
+        .where(
+            knowledge_bases.c.id == base_id,
+            knowledge_bases.c.workspace_id == workspace_id,
+            knowledge_bases.c.deleted_at.is_(None),
+        )
+        .values(values)
+    )
+    if not conn.execute(change).rowcount:
+        raise NotFound("Dataset not found.")
+
+
+def _get(conn: Connection, base_id: UUID, document_id: UUID) -> Document:
+    query = select(*COLUMNS).where(
+        documents.c.id == document_id, documents.c.base_id == base_id, LIVE
+    )
+    row = conn.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound("Document not found.")
+    return to_document(row)
+
+
+async def get_document(db: Reads, base_id: UUID, document_id: UUID) -> Document:
+    """Raises `NotFound`."""
+    return await db.read(lambda conn: _get(conn, base_id, document_id))
+
+
+async def find_document_of(db: Reads, base_id: UUID, origin: str) -> Document | None:
+    """The one that came from this path or address."""
+    query = select(*COLUMNS).where(
+        documents.c.base_id == base_id, documents.c.origin == origin, LIVE
+    )
+    row = await db.read(lambda conn: conn.execute(query).mappings().first())
+    return to_document(row) if row else None
+
+
+async def list_documents(
+    db: Database,
+    base_id: UUID,
+    *,
+    keyword: str = "",
+    batch: str = "",
+    offset: int = 0,
+    limit: int | None = None,
+) -> tuple[list[Document], int]:
+    """A page of them, newest first, and how many there are in all."""
+    wanted = [documents.c.base_id == base_id, LIVE]
+    if keyword:
+        wanted.append(documents.c.name.icontains(keyword, autoescape=True))
+    if batch:
+        wanted.append(documents.c.batch == batch)
+    query = select(*COLUMNS).where(*wanted).order_by(documents.c.position.desc())
+    page = query.offset(offset).limit(limit)
+    count = select(func.count()).select_from(documents).where(*wanted)
+
+    def unit(conn: Connection) -> tuple[list[Document], int]:
+        found = [to_document(row) for row in conn.execute(page).mappings()]
+        return found, conn.scalar(count) or 0
+
+    return await db.snapshot(unit)
+
+
+async def change_document(
+    db: Database,
+    workspace_id: UUID,
+    document: Document,
+    now: datetime,
+    *,
+    name: str | None = None,
+    enabled: bool | None = None,
+    archived: bool | None = None,
+) -> Document:
+    """The document so changed; None leaves a thing as it is. Raises `NotFound`."""
+    given = {"name": name, "enabled": enabled, "archived": archived}
+    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+
+    def unit(conn: Connection) -> Document:
+        touch_base(conn, workspace_id, document.base_id, now, found=True)
+        change = update(documents).where(documents.c.id == document.id, LIVE)
+        conn.execute(change.values(values | {"updated_at": now}))
+        return _get(conn, document.base_id, document.id)
+
+    return await db.write(unit)
+
+
+async def delete_document(
+    db: Database, workspace_id: UUID, document: Document, now: datetime
+) -> None:
+    """It is not found from now on; its segments go later, in portions. Raises `NotFound`."""
+
+    def unit(conn: Connection) -> None:
+        touch_base(conn, workspace_id, document.base_id, now, found=True)
+        change = update(documents).where(documents.c.id == document.id, LIVE)
+        if not conn.execute(change.values(deleted_at=now, status="completed")).rowcount:
+            raise NotFound("Document not found.")
+
+    await db.write(unit)
+
+
+async def index_again(db: Database, document: Document, now: datetime) -> None:
+    """Work on it once more from the beginning, as after an error."""
+    change = update(documents).where(documents.c.id == document.id, LIVE)
+    await db.write(lambda conn: conn.execute(change.values(_AGAIN | {"updated_at": now})))
+
+
+async def claim_document(
+    db: Database, owner: UUID, silence: timedelta, now: datetime
+) -> Document | None:
+    """The oldest that nobody works on, or whose worker has not been heard of for so long."""
+    moment = database_time()
+    stale = documents.c.heartbeat_at < moment - silence // timedelta(microseconds=1)
+    free = or_(documents.c.owner.is_(None), documents.c.heartbeat_at.is_(None), stale)
+    this = (
+        select(documents.c.id)
+        .where(IS_UNFINISHED, LIVE, free)
+        .order_by(documents.c.created_at, documents.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    claim = (
+        update(documents)
+        .where(documents.c.id == this.scalar_subquery())
+        .values(
+            owner=owner,
+            heartbeat_at=moment,
+            attempts=documents.c.attempts + 1,
+            started_at=func.coalesce(documents.c.started_at, literal(now, MICROS)),
+        )
+        .returning(*COLUMNS)
+    )
+
+    def unit(conn: Connection) -> Document | None:
+        row = conn.execute(claim).mappings().one_or_none()
+        return to_document(row) if row else None
+
+    return await db.write(unit)
+
+
+async def beat_documents(db: Database, owner: UUID, ids: Sequence[UUID]) -> set[UUID]:
+    """Those that are still this worker's; they are worked on."""
+    change = (
+        update(documents)
+        .where(documents.c.id.in_(ids), documents.c.owner == owner, IS_UNFINISHED, LIVE)
+        .values(heartbeat_at=database_time())
+        .returning(documents.c.id)
+    )
+    return await db.write(lambda conn: set(conn.scalars(change)))
+
+
+class DocumentLost(Exception):
+    """The document is somebody else's now, or gone: nothing was written."""
+
+
+def hold(conn: Connection, document_id: UUID, holder: UUID, **values: Any) -> None:
+    """Inside a unit: go on with a document that is still this worker's. Raises `DocumentLost`."""
+    change = (
+        update(documents)
+        .where(documents.c.id == document_id, documents.c.owner == holder, IS_UNFINISHED, LIVE)
+        .values({"heartbeat_at": database_time()} | values)
+    )
+    if not conn.execute(change).rowcount:
+        raise DocumentLost
+
+
+async def note_document(
+    db: Database,
+    document_id: UUID,
+    holder: UUID,
+    status: DocumentStatus,
+    **values: Any,
+) -> None:
+    """Its next step, and what else is known of it now. Raises `DocumentLost`."""
+    await db.write(lambda conn: hold(conn, document_id, holder, status=status, **values))
+
+
+async def fail_document(
+    db: Database, document_id: UUID, owner: UUID, error: str, now: datetime
+) -> None:
+    """It cannot be searched, and says why; an earlier version of it stays. As `note_document`."""
+    await note_document(
+        db, document_id, owner, "error", error=error, owner=None, updated_at=now, completed_at=now
+    )
+
+
+async def release_documents(db: Database, owner: UUID) -> None:
+    """Leave all that this worker has begun to others, at once."""
+    change = update(documents).where(documents.c.owner == owner, IS_UNFINISHED)
+    await db.write(lambda conn: conn.execute(change.values(owner=None, heartbeat_at=None)))

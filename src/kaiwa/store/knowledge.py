@@ -1,0 +1,228 @@
+"""Knowledge bases, and the keys of those who fill them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, Executable, RowMapping, func, insert, select, update
+
+from kaiwa.domain.knowledge import Indexing, KnowledgeBase, RetrievalSettings
+from kaiwa.errors import BaseNameTaken, NotFound
+from kaiwa.store.db import Database, Reads
+from kaiwa.store.tables import documents, knowledge_bases, knowledge_keys
+
+_LIVE = knowledge_bases.c.deleted_at.is_(None)
+_OF_BASE = (documents.c.base_id == knowledge_bases.c.id) & documents.c.deleted_at.is_(None)
+
+
+def _counting(what: Any) -> Any:
+    return select(what).where(_OF_BASE).correlate(knowledge_bases).scalar_subquery()
+
+
+_STORED = tuple(name for name in KnowledgeBase.__struct_fields__ if name in knowledge_bases.c)
+_BASES = select(
+    *(knowledge_bases.c[name] for name in _STORED),
+    _counting(func.count()).label("document_count"),
+    _counting(func.coalesce(func.sum(documents.c.words), 0)).label("word_count"),
+).where(_LIVE)
+
+
+class NewBase(Struct, frozen=True):
+    """A base that is to be."""
+
+    id: UUID
+    name: str
+    description: str = ""
+    permission: str = "only_me"
+    indexing: Indexing = "high_quality"
+    embedding_provider: str = ""
+    embedding_model: str = ""
+    retrieval: RetrievalSettings = RetrievalSettings()
+
+
+class KnowledgeKey(Struct, frozen=True):
+    """A key as the operator sees it: its secret is kept as a hash alone."""
+
+    id: UUID
+    workspace_id: UUID
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def _to_base(row: RowMapping) -> KnowledgeBase:
+    found = dict(row)
+    found["retrieval"] = msgspec.json.decode(found["retrieval"], type=RetrievalSettings)
+    return KnowledgeBase(**found)
+
+
+def _get(conn: Connection, workspace_id: UUID, base_id: UUID) -> KnowledgeBase:
+    query = _BASES.where(
+        knowledge_bases.c.id == base_id, knowledge_bases.c.workspace_id == workspace_id
+    )
+    row = conn.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound("Dataset not found.")
+    return _to_base(row)
+
+
+def _check_name(conn: Connection, workspace_id: UUID, name: str, but: UUID | None) -> None:
+    query = select(knowledge_bases.c.id).where(
+        knowledge_bases.c.workspace_id == workspace_id, knowledge_bases.c.name == name, _LIVE
+    )
+    found = conn.scalar(query)
+    if found is not None and found != but:
+        raise BaseNameTaken
+
+
+async def create_base(
+    db: Database, workspace_id: UUID, new: NewBase, now: datetime
+) -> KnowledgeBase:
+    """Raises `BaseNameTaken`."""
+    row = msgspec.structs.asdict(new) | {
+        "workspace_id": workspace_id,
+        "retrieval": msgspec.json.encode(new.retrieval).decode(),
+        "created_at": now,
+        "updated_at": now,
+    }
+
+    def unit(conn: Connection) -> KnowledgeBase:
+        _check_name(conn, workspace_id, new.name, None)
+        conn.execute(insert(knowledge_bases).values(row))
+        return _get(conn, workspace_id, new.id)
+
+    return await db.write(unit)
+
+
+async def change_base(
+    db: Database,
+    workspace_id: UUID,
+    base_id: UUID,
+    now: datetime,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    permission: str | None = None,
+    retrieval: RetrievalSettings | None = None,
+) -> KnowledgeBase:
+    """The base so changed; None leaves a thing as it is. Raises `NotFound`, `BaseNameTaken`."""
+    given = {
+        "name": name,
+        "description": description,
+        "permission": permission,
+        "retrieval": None if retrieval is None else msgspec.json.encode(retrieval).decode(),
+    }
+    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+
+    def unit(conn: Connection) -> KnowledgeBase:
+        _get(conn, workspace_id, base_id)
+        if name is not None:
+            _check_name(conn, workspace_id, name, base_id)
+        change = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
+        conn.execute(change.values(values | {"updated_at": now}))
+        return _get(conn, workspace_id, base_id)
+
+    return await db.write(unit)
+
+
+async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: datetime) -> None:
+    """It is gone at once; what is in it is removed later. Raises `NotFound`."""
+
+    def unit(conn: Connection) -> None:
+        _get(conn, workspace_id, base_id)
+        gone = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
+        conn.execute(gone.values(deleted_at=now, version=knowledge_bases.c.version + 1))
+
+    await db.write(unit)
+
+
+async def get_base(db: Reads, workspace_id: UUID, base_id: UUID) -> KnowledgeBase:
+    """Raises `NotFound`."""
+    return await db.read(lambda conn: _get(conn, workspace_id, base_id))
+
+
+async def find_bases(db: Reads, workspace_id: UUID, ids: Sequence[UUID]) -> list[KnowledgeBase]:
+    """Those of the ids that there are, in this order."""
+    query = _BASES.where(
+        knowledge_bases.c.workspace_id == workspace_id, knowledge_bases.c.id.in_(ids)
+    )
+    found = {base.id: base for base in await db.read(lambda conn: _read(conn, query))}
+    return [found[one] for one in ids if one in found]
+
+
+async def find_base_by_name(db: Reads, workspace_id: UUID, name: str) -> KnowledgeBase | None:
+    query = _BASES.where(
+        knowledge_bases.c.workspace_id == workspace_id, knowledge_bases.c.name == name
+    )
+    return next(iter(await db.read(lambda conn: _read(conn, query))), None)
+
+
+async def list_bases(
+    db: Database,
+    workspace_id: UUID,
+    *,
+    keyword: str = "",
+    offset: int = 0,
+    limit: int | None = None,
+) -> tuple[list[KnowledgeBase], int]:
+    """A page of them, newest first, and how many there are in all."""
+    wanted = [knowledge_bases.c.workspace_id == workspace_id, _LIVE]
+    if keyword:
+        wanted.append(knowledge_bases.c.name.icontains(keyword, autoescape=True))
+    query = _BASES.where(*wanted).order_by(
+        knowledge_bases.c.created_at.desc(), knowledge_bases.c.id.desc()
+    )
+    count = select(func.count()).select_from(knowledge_bases).where(*wanted)
+
+    def unit(conn: Connection) -> tuple[list[KnowledgeBase], int]:
+        return _read(conn, query.offset(offset).limit(limit)), conn.scalar(count) or 0
+
+    return await db.snapshot(unit)
+
+
+def _read(conn: Connection, query: Executable) -> list[KnowledgeBase]:
+    return [_to_base(row) for row in conn.execute(query).mappings()]
+
+
+_KEYS = select(*(knowledge_keys.c[name] for name in KnowledgeKey.__struct_fields__))
+
+
+async def create_knowledge_key(
+    db: Database, workspace_id: UUID, key_id: UUID, digest: bytes, prefix: str, now: datetime
+) -> KnowledgeKey:
+    """`digest` is the SHA-256 of the secret."""
+    row = {
+        "id": key_id,
+        "workspace_id": workspace_id,
+        "digest": digest,
+        "prefix": prefix,
+        "created_at": now,
+    }
+    await db.write(lambda conn: conn.execute(insert(knowledge_keys).values(row)))
+    return KnowledgeKey(key_id, workspace_id, prefix, now, None)
+
+
+async def list_knowledge_keys(db: Reads, workspace_id: UUID) -> list[KnowledgeKey]:
+    """Revoked ones too, oldest first."""
+    query = _KEYS.where(knowledge_keys.c.workspace_id == workspace_id).order_by(
+        knowledge_keys.c.created_at, knowledge_keys.c.id
+    )
+    return await db.read(lambda conn: [KnowledgeKey(*row) for row in conn.execute(query)])
+
+
+async def revoke_knowledge_key(db: Database, key_id: UUID, now: datetime) -> bool:
+    """It fails from now on; False when it did so before."""
+    change = update(knowledge_keys).where(
+        knowledge_keys.c.id == key_id, knowledge_keys.c.revoked_at.is_(None)
+    )
+    return bool(await db.write(lambda conn: conn.execute(change.values(revoked_at=now)).rowcount))
+
+
+async def find_knowledge_caller(db: Reads, digest: bytes) -> KnowledgeKey | None:
+    """The key that still works and has this digest."""
+    query = _KEYS.where(knowledge_keys.c.digest == digest, knowledge_keys.c.revoked_at.is_(None))
+    row = await db.read(lambda conn: conn.execute(query).one_or_none())
+    return KnowledgeKey(*row) if row else None
