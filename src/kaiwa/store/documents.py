@@ -13,7 +13,13 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, RowMapping, func, insert, literal, or_, select, update
 
-from kaiwa.domain.knowledge import ChunkRule, Document, DocumentSource, DocumentStatus
+from kaiwa.domain.knowledge import (
+    ChunkRule,
+    Document,
+    DocumentSource,
+    DocumentStatus,
+    read_document_key,
+)
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import MICROS, database_time
 from kaiwa.store.db import Database, Reads
@@ -308,3 +314,16 @@ async def release_documents(db: Database, owner: UUID) -> None:
     """Leave all that this worker has begun to others, at once."""
     change = update(documents).where(documents.c.owner == owner, IS_UNFINISHED)
     await db.write(lambda conn: conn.execute(change.values(owner=None, heartbeat_at=None)))
+
+
+def kept_keys(conn: Connection, keys: Sequence[str]) -> set[str]:
+    """Inside a unit: those of the keys under which a document's bytes lie that is not deleted."""
+    ids = {document_id for _, document_id, _ in filter(None, map(read_document_key, keys))}
+    if not ids:
+        return set()
+    query = (
+        select(documents.c.key)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.base_id)
+        .where(documents.c.id.in_(ids), LIVE, knowledge_bases.c.deleted_at.is_(None))
+    )
+    return set(conn.scalars(query)).intersection(keys)

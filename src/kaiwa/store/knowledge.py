@@ -226,3 +226,8 @@ async def find_knowledge_caller(db: Reads, digest: bytes) -> KnowledgeKey | None
     query = _KEYS.where(knowledge_keys.c.digest == digest, knowledge_keys.c.revoked_at.is_(None))
     row = await db.read(lambda conn: conn.execute(query).one_or_none())
     return KnowledgeKey(*row) if row else None
+
+
+async def list_base_ids(db: Reads) -> set[UUID]:
+    """Of all workspaces, deleted ones too, as long as anything is known of them."""
+    return await db.read(lambda conn: set(conn.scalars(select(knowledge_bases.c.id))))
