@@ -46,13 +46,18 @@ def to_segment(row: RowMapping) -> Segment:
     return Segment(**found)
 
 
+def write_keywords(keywords: Sequence[str]) -> str:
+    """As a segment's row holds them."""
+    return msgspec.json.encode(keywords).decode()
+
+
 def _row(document: Document, generation: int, new: NewSegment, now: datetime) -> dict[str, Any]:
     return msgspec.structs.asdict(new) | {
         "workspace_id": document.workspace_id,
         "base_id": document.base_id,
         "document_id": document.id,
         "generation": generation,
-        "keywords": msgspec.json.encode(new.keywords).decode(),
+        "keywords": write_keywords(new.keywords),
         "scope": document.base_id.hex,
         "enabled": True,
         "created_at": now,
