@@ -19,7 +19,7 @@ from schemathesis.errors import FailureGroup
 
 from kaiwa.api.routes import ROUTES, Route
 from tests.support.apps import app_file, says
-from tests.support.attacks import TAKES_DOCUMENTS, upload_text
+from tests.support.attacks import TAKES_DOCUMENTS, keep_page, upload_text
 from tests.support.server import TestServer, serving
 
 pytestmark = pytest.mark.anyio
@@ -109,11 +109,16 @@ async def target(patient: TestServer, request: pytest.FixtureRequest) -> Target:
         "conversation_id": asked["conversation_id"],
         "last_id": asked["conversation_id"],
     }
+    key = client.key
+    if route.knowledge:
+        librarian = await patient.knowledge_client()
+        ids, key = await keep_page(patient, librarian), librarian.key
+        ids["action"] = "enable"
     document = (await client.call("GET", "/../openapi.json")).body
     schema = schemathesis.openapi.from_dict(document, config=Config.from_str(CONFIG))
     operation = cast(Operation, schema[route.path][route.method])
     decides = route.path.endswith("/approvals")
-    return Target(patient.url, client.key, operation, ids, decides=decides)
+    return Target(patient.url, key, operation, ids, decides=decides)
 
 
 def aim(case: Case, ids: dict[str, str]) -> None:
