@@ -335,7 +335,7 @@ async def test_the_bytes_of_a_document_are_linked_to(
 async def test_the_first_document_may_say_how_its_base_is_indexed(
     server: TestServer, client: Client, base: str
 ) -> None:
-    more = {"indexing_technique": "economy", "retrieval_model": {"top_k": 7}}
+    more: dict[str, Any] = {"indexing_technique": "economy", "retrieval_model": {"top_k": 7}}
     await add_text(client, base, **more)
     found = (await client.call("GET", f"/datasets/{base}")).body
     assert found["indexing_technique"] == "economy"

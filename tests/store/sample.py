@@ -27,7 +27,7 @@ from kaiwa.domain.usage import Price, Round, Usage
 from kaiwa.store.apps import apply_app
 from kaiwa.store.columns import ID
 from kaiwa.store.db import Database
-from kaiwa.store.documents import NewDocument, add_document, claim_document
+from kaiwa.store.documents import NewDocument, add_document, claim_document, get_document
 from kaiwa.store.files import add_file
 from kaiwa.store.knowledge import NewBase, create_base
 from kaiwa.store.messages import close_message, open_message
@@ -291,7 +291,7 @@ async def make_found(
     pieces = [piece(content, at, b"\x00\x3c") for at, content in enumerate(contents, 1)]
     await add_segments(db, document, OWNER, pieces, tick())
     assert await finish_document(db, document, OWNER, tick(), 1)
-    return document
+    return await get_document(db, base.id, document.id)
 
 
 async def cite(db: Database, message: Message, id: UUID, now: datetime) -> None:
