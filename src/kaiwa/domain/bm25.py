@@ -1,6 +1,6 @@
 """How well the words of a text answer a question: BM25, the same numbers on every database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import log
 from typing import Final
 
@@ -45,6 +45,8 @@ def score_words(counts: Sequence[int], weights: Sequence[float], damping: float)
     return sum(weight * count / (count + damping) for count, weight in found if count) / best
 
 
-def weigh_all(total: int, having: Mapping[Term, int], asked: Sequence[Term]) -> list[float]:
-    """The weight of each asked term."""
-    return [weigh(total, having[term]) for term in asked]
+def share_words(counts: Sequence[int], weights: Sequence[float]) -> float:
+    """How much of what was asked for a text has at all: from 0 to 1."""
+    best = sum(weights)
+    found = zip(counts, weights, strict=True)
+    return sum(weight for count, weight in found if count) / best if best else 0.0

@@ -62,10 +62,10 @@ def _to_lexeme(term: Term) -> str:
 class Seen(Struct, frozen=True):
     """The segments of a base that can be found, ordered by number."""
 
-    numbers: array[int]
-    changed: array[int]
+    numbers: "array[int]"
+    changed: "array[int]"
     """When each was changed, in microseconds since 1970."""
-    lengths: array[int]
+    lengths: "array[int]"
     """In words."""
 
 
@@ -99,9 +99,7 @@ async def read_vectors(db: Reads, numbers: Sequence[int]) -> dict[int, bytes]:
     query = select(segments.c.number, segments.c.embedding).where(
         segments.c.number.in_(numbers), segments.c.embedding.is_not(None)
     )
-    return await db.read(
-        lambda conn: {number: vector for number, vector in conn.execute(query)}
-    )
+    return await db.read(lambda conn: {row.number: row.embedding for row in conn.execute(query)})
 
 
 class Candidate(Struct, frozen=True):
@@ -121,12 +119,22 @@ async def read_candidates(db: Reads, numbers: Sequence[int]) -> dict[int, Candid
     )
 
 
-async def read_version(db: Reads, base_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """The versions of those bases that there are."""
-    query = select(knowledge_bases.c.id, knowledge_bases.c.version).where(
-        knowledge_bases.c.id.in_(base_ids), knowledge_bases.c.deleted_at.is_(None)
+class Standing(Struct, frozen=True):
+    """How a base stands."""
+
+    version: int
+    dimensions: int | None
+    """Of its vectors; None as long as there are none."""
+
+
+async def read_standings(db: Reads, base_ids: Sequence[UUID]) -> dict[UUID, Standing]:
+    """Of those bases that there are."""
+    query = select(
+        knowledge_bases.c.id, knowledge_bases.c.version, knowledge_bases.c.dimensions
+    ).where(knowledge_bases.c.id.in_(base_ids), knowledge_bases.c.deleted_at.is_(None))
+    return await db.read(
+        lambda conn: {one: Standing(*found) for one, *found in conn.execute(query)}
     )
-    return await db.read(lambda conn: {row.id: row.version for row in conn.execute(query)})
 
 
 async def read_passages(db: Reads, scored: Sequence[tuple[int, float]]) -> list[Passage]:
