@@ -204,7 +204,7 @@ async def test_a_model_that_changed_its_dimensions_is_told(bases: Bases):
     base = await bases.make("Guide", *ENGLISH)
     bases.embedder = Short()
     for method in ("semantic_search", "hybrid_search"):
-        with pytest.raises(KnowledgeUnsearchable, match="vectors of 256 numbers.*now makes 2"):
+        with pytest.raises(KnowledgeUnsearchable, match=r"vectors of 512 numbers.*now makes 2"):
             await bases.search("revoked key", base, method=method)
     assert await bases.search("revoked key", base, method="full_text_search")
 

@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 
 from kaiwa.domain.bm25 import count_terms, share_words
-from kaiwa.domain.fusion import rank, reciprocal, weighted
+from kaiwa.domain.fusion import rank, reciprocal, stretch, weighted
 from kaiwa.domain.knowledge import KnowledgeBase, RetrievalSettings, SearchMethod
 from kaiwa.domain.terms import Term, query_terms
 from kaiwa.store.db import Reads
@@ -121,4 +121,10 @@ def _join(
     if settings.fusion == "rrf":
         lists = [[place for place, score in rank(half) if score > 0] for half in (words, vector)]
         return reciprocal(lists)
-    return weighted([(vector, settings.vector_weight), (words, settings.keyword_weight)])
+    # Each from 0 to 1 by its best: the scores of models and of words lie at different heights.
+    return weighted(
+        [
+            (stretch(vector), settings.vector_weight),
+            (stretch(words), settings.keyword_weight),
+        ]
+    )

@@ -17,9 +17,11 @@ from kaiwa.domain.terms import index_terms
 from kaiwa.errors import OperatorError
 from kaiwa.ports import Embedder
 
-DIMENSIONS: Final = 256
-_LENGTHS: Final = (3, 4)
-"""Of the pieces of a word."""
+DIMENSIONS: Final = 512
+_PIECE: Final = 3
+"""Letters of a piece of a word."""
+_SMALL: Final = 3
+"""Letters of words that mostly hold others together, and count little."""
 _ON_THE_LOOP: Final = 2000
 """Characters that need no thread."""
 
@@ -43,10 +45,9 @@ def create(model: str) -> Embedder:
 def _embed(text: str) -> list[float]:
     vector = [0.0] * DIMENSIONS
     for word, count in Counter(index_terms(text)).items():
-        pieces = _pieces(word)
-        worth = (1 + log(count)) / sqrt(len(pieces))
-        for bucket, sign in pieces:
-            vector[bucket] += sign * worth
+        worth = 1 + log(count)
+        for bucket, share in _pieces(word):
+            vector[bucket] += worth * share
     length = sqrt(sum(value * value for value in vector))
     if not length:  # no words: some vector, for it has to have one
         return [1.0] + [0.0] * (DIMENSIONS - 1)
@@ -54,18 +55,25 @@ def _embed(text: str) -> list[float]:
 
 
 @lru_cache(10_000)
-def _pieces(word: str) -> tuple[tuple[int, int], ...]:
-    """Buckets and signs."""
-    hashes = [crc32(piece.encode()) for piece in _cut(word)]
-    return tuple((one % DIMENSIONS, 1 if one & 0x10000 else -1) for one in hashes)
+def _pieces(word: str) -> tuple[tuple[int, float], ...]:
+    """Buckets, and what is added to each."""
+    return tuple(_place(piece, worth) for piece, worth in _cut(word))
 
 
-def _cut(word: str) -> Iterator[str]:
+def _place(piece: str, worth: float) -> tuple[int, float]:
+    hashed = crc32(piece.encode())
+    return hashed % DIMENSIONS, worth if hashed >> 20 & 1 else -worth
+
+
+def _cut(word: str) -> Iterator[tuple[str, float]]:
+    """The word and its pieces, with what each is worth."""
     if not word.isascii():
-        yield word
-        yield from word
+        yield word, 1.0
+        yield from ((character, 0.5) for character in word)
         return
+    worth = 0.15 if len(word) <= _SMALL else min(len(word), 8) / 5
     marked = f"<{word}>"
-    yield marked
-    for length in _LENGTHS:
-        yield from (marked[at : at + length] for at in range(len(marked) - length + 1))
+    count = len(marked) - _PIECE + 1
+    yield f"={word}", worth
+    for at in range(count):
+        yield marked[at : at + _PIECE], 0.8 * worth / sqrt(count)
