@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kaiwa.domain.app import AppConfig, FormField, ModelConfig, Site, SpeechConfig
 from kaiwa.domain.dsl import read_dsl
 from kaiwa.domain.file import FileRules
+from kaiwa.domain.knowledge import KnowledgeConfig
 from kaiwa.domain.prompt import PromptMessage
 from kaiwa.errors import OperatorError
 
@@ -61,9 +62,9 @@ def test_a_whole_export_is_understood():
         suggestions_enabled=True,
         files=FileRules(extensions=("jpg", "png")),
         speech=SpeechConfig("alloy", "en-US"),
+        knowledge=KnowledgeConfig(("2f0c1c1e-0000-4000-8000-000000000001",)),
     )
     assert notes == [
-        "model_config.dataset_configs.datasets.datasets.0: knowledge bases are not honoured yet",
         "dependencies: plugins are not installed; models are set up on the server",
     ]
 
@@ -220,8 +221,8 @@ def test_a_completion_model_is_read():
             "external_data_tools.1.type: external data tools of the type 'web' are not honoured",
         ),
         (
-            "  agent_mode: {enabled: true, strategy: router, tools: [{dataset: {id: x}}]}",
-            "agent_mode.tools.0: knowledge bases are not honoured yet",
+            "  agent_mode: {enabled: true, strategy: router, tools: [{sensitive-word: {id: x}}]}",
+            "agent_mode.tools.0: such tools are not honoured",
         ),
         (
             "  agent_mode: {enabled: true, tools: [{tool_name: clock, enabled: true}]}",

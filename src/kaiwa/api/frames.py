@@ -70,7 +70,7 @@ class Frames:
                 link = self._link(file.file, made=True)
                 return self._frame("message_file", **file_event(file, link))
             case TurnEnded():
-                body = to_builtins(metadata(event.usage))
+                body = to_builtins(metadata(event.usage, event.message.citations))
                 return self._frame("message_end", id=self._id, metadata=body, files=None)
             case TurnFailed(code, status, message):
                 return self._frame("error", code=code, status=status, message=message)

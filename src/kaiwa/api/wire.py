@@ -3,7 +3,7 @@
 The order of the fields is the order on the wire.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from kaiwa.domain.file import MessageFile, StoredFile
 from kaiwa.domain.file_objects import with_links
+from kaiwa.domain.knowledge import Citation
 from kaiwa.domain.message import Conversation, Message, Page
 from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage, plain
@@ -62,11 +63,38 @@ class UsageBody(Struct, frozen=True):
     estimated: bool | UnsetType = UNSET
 
 
+class CitationBody(Struct, frozen=True, kw_only=True):
+    """A passage that an answer was told, best first; `score` is from 0 to 1."""
+
+    position: int
+    dataset_id: str
+    dataset_name: str
+    document_id: str
+    document_name: str
+    data_source_type: str
+    segment_id: str
+    retriever_from: Literal["api"] = "api"
+    score: float
+    content: str
+    hit_count: int
+    word_count: int
+    segment_position: int
+    index_node_hash: str
+
+
+class CitedBody(CitationBody, frozen=True, kw_only=True):
+    """The same as it is kept with its message."""
+
+    id: str
+    message_id: str
+    created_at: int
+
+
 class Metadata(Struct, frozen=True):
     """What stands beside an answer."""
 
     usage: UsageBody
-    retriever_resources: list[dict[str, Any]]
+    retriever_resources: list[CitationBody]
     annotation_reply: dict[str, Any] | None
 
 
@@ -132,7 +160,7 @@ class MessageBody(Struct, frozen=True):
     answer: str
     message_files: list[FileBody]
     feedback: FeedbackBody | None
-    retriever_resources: list[Any]
+    retriever_resources: list[CitedBody]
     created_at: int
     agent_thoughts: list[ThoughtBody]
     status: Literal["normal", "error"]
@@ -241,8 +269,39 @@ def usage_body(usage: Usage) -> UsageBody:
     )
 
 
-def metadata(usage: Usage) -> Metadata:
-    return Metadata(usage_body(usage), [], None)
+def metadata(usage: Usage, citations: Sequence[Citation]) -> Metadata:
+    return Metadata(usage_body(usage), [citation_body(one) for one in citations], None)
+
+
+def _citation_values(one: Citation) -> dict[str, Any]:
+    return {
+        "position": one.position,
+        "dataset_id": str(one.base_id),
+        "dataset_name": one.base_name,
+        "document_id": str(one.document_id),
+        "document_name": one.document_name,
+        "data_source_type": one.source,
+        "segment_id": str(one.segment_id),
+        "score": one.score,
+        "content": one.content,
+        "hit_count": one.hit_count,
+        "word_count": one.words,
+        "segment_position": one.segment_position,
+        "index_node_hash": one.digest,
+    }
+
+
+def citation_body(one: Citation) -> CitationBody:
+    return CitationBody(**_citation_values(one))
+
+
+def cited_body(one: Citation, message: Message) -> CitedBody:
+    return CitedBody(
+        id=str(one.id),
+        message_id=str(message.id),
+        created_at=int(one.created_at.timestamp()),
+        **_citation_values(one),
+    )
 
 
 def answered(message: Message, usage: Usage, task_id: str, mode: str) -> Answered:
@@ -254,7 +313,7 @@ def answered(message: Message, usage: Usage, task_id: str, mode: str) -> Answere
         conversation_id=str(message.conversation_id),
         mode=mode,
         answer=message.answer,
-        metadata=metadata(usage),
+        metadata=metadata(usage, message.citations),
         created_at=int(message.created_at.timestamp()),
     )
 
@@ -287,7 +346,7 @@ def message_body(message: Message, link: Link) -> MessageBody:
             _file_body(one, link(one.file, made=one.belongs_to == "assistant")) for one in beside
         ],
         feedback=FeedbackBody(message.rating) if message.rating else None,
-        retriever_resources=[],
+        retriever_resources=[cited_body(one, message) for one in message.citations],
         created_at=int(message.created_at.timestamp()),
         agent_thoughts=[_thought_body(one, message) for one in message.thoughts],
         status="error" if message.outcome.failed else "normal",

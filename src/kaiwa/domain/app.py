@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwa.domain.file import FileRules
+from kaiwa.domain.knowledge import KnowledgeConfig
 from kaiwa.domain.message import JsonValue
 from kaiwa.domain.prompt import PromptMessage
 
@@ -149,6 +150,8 @@ class AppConfig(Struct, frozen=True):
     """None: answers are not spoken."""
     moderation: ModerationConfig | None = None
     external_data_tools: tuple[ExternalDataTool, ...] = ()
+    knowledge: KnowledgeConfig | None = None
+    """None: it answers from no documents of the operator's."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this app's keys; empty: as the server's setting says."""
 

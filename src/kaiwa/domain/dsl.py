@@ -11,6 +11,7 @@ from kaiwa.domain.app import AppConfig, AppDraft, ModelConfig, Site
 from kaiwa.domain.dsl_agent import read_agent
 from kaiwa.domain.dsl_files import read_files
 from kaiwa.domain.dsl_form import read_form
+from kaiwa.domain.dsl_knowledge import read_knowledge
 from kaiwa.domain.dsl_later import note_what_is_later
 from kaiwa.domain.dsl_moderation import read_external_data_tools, read_moderation
 from kaiwa.domain.dsl_voice import read_speech
@@ -116,7 +117,7 @@ def _config(block: Block, ours: Block, is_agent: bool) -> AppConfig:
     user_prefix, assistant_prefix = _prefixes(completion)
     completion.note_rest()
     form, raw_form = read_form(block)
-    agent = read_agent(block, ours, wanted=is_agent)
+    agent, agent_bases = read_agent(block, ours, wanted=is_agent)
     if agent and model.mode == "completion":
         raise block.node.fault("an agent needs a model of the mode 'chat'")
     config = AppConfig(
@@ -144,6 +145,7 @@ def _config(block: Block, ours: Block, is_agent: bool) -> AppConfig:
         speech=read_speech(block, ours),
         moderation=read_moderation(block, ours),
         external_data_tools=read_external_data_tools(block),
+        knowledge=read_knowledge(block, ours, agent_bases),
         origins=_origins(ours),
     )
     note_what_is_later(block)

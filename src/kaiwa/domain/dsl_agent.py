@@ -16,11 +16,15 @@ _TYPES: Final = ("builtin", "api", "mcp")
 _PASSED: Final = ("provider_id", "isDeleted", "notAuthor", "credential_id", "plugin_id", "extra")
 
 
-def read_agent(config: Block, ours: Block, *, wanted: bool) -> AgentConfig | None:
+def read_agent(
+    config: Block, ours: Block, *, wanted: bool
+) -> tuple[AgentConfig | None, list[Node]]:
     """None for an app that only talks; `wanted` by its mode. Raises `OperatorError`.
 
-    Chat apps have the block too, with the strategy of a router or none.
+    Chat apps have the block too, with the strategy of a router or none. Beside it, the ids of the
+    knowledge bases among its tools.
     """
+    bases: list[Node] = []
     mode = config.block("agent_mode")
     enabled = mode.flag("enabled", default=False)
     strategy = mode.find("strategy")
@@ -29,7 +33,7 @@ def read_agent(config: Block, ours: Block, *, wanted: bool) -> AgentConfig | Non
     agent = AgentConfig(
         strategy=_STRATEGIES.get(named, "function_call"),
         max_iteration=_rounds(mode.find("max_iteration")),
-        tools=_read_tools(mode),
+        tools=_read_tools(mode, bases),
         first_prompt=prompt.text("first_prompt"),
         next_iteration=prompt.text("next_iteration"),
         approve=tuple([node.text() for node in ours.items("approve")]),
@@ -37,10 +41,10 @@ def read_agent(config: Block, ours: Block, *, wanted: bool) -> AgentConfig | Non
     prompt.note_rest()
     mode.note_rest()
     if wanted or (enabled and named in _STRATEGIES):
-        return agent
+        return agent, bases
     if agent.tools and enabled:
         config.note("agent_mode", "tools are used by agents alone; the mode of this app is chat")
-    return None
+    return None, bases
 
 
 def _rounds(node: Node | None) -> int:
@@ -49,11 +53,11 @@ def _rounds(node: Node | None) -> int:
     return min(node.whole(1), _MOST_ROUNDS)
 
 
-def _read_tools(mode: Block) -> tuple[ToolEntry, ...]:
+def _read_tools(mode: Block, bases: list[Node]) -> tuple[ToolEntry, ...]:
     found: dict[str, ToolEntry] = {}
     for item in mode.items("tools"):
         block = Block(item, mode.notes)
-        entry = _read_tool(block)
+        entry = _read_tool(block, bases)
         if entry is None:
             continue
         if entry.name in found:
@@ -62,13 +66,17 @@ def _read_tools(mode: Block) -> tuple[ToolEntry, ...]:
     return tuple(found.values())
 
 
-def _read_tool(block: Block) -> ToolEntry | None:
+def _read_tool(block: Block, bases: list[Node]) -> ToolEntry | None:
     """None for one that is switched off or that we cannot have, which is noted."""
     if "tool_name" not in block:  # the older way: its name is the only key
         for name, node in block.node.mapping().items():
-            if Block(node, block.notes).flag("enabled", default=True):
-                what = "knowledge bases are" if name == "dataset" else "such tools are"
-                block.notes.append(f"{block.node.key}: {what} not honoured yet")
+            older = Block(node, block.notes)
+            if not older.flag("enabled", default=True):
+                continue
+            if name == "dataset":
+                bases.append(older.need("id"))
+            else:
+                block.notes.append(f"{block.node.key}: such tools are not honoured")
         return None
     enabled = block.flag("enabled", default=True)
     kind = block.text("provider_type", "builtin")

@@ -10,12 +10,6 @@ _SWITCHES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("id", "score_threshold", "embedding_model"),
     ),
 }
-_DATASET_KEYS = (
-    "retrieval_model", "top_k", "score_threshold", "score_threshold_enabled", "reranking_enable",
-    "reranking_mode", "reranking_model", "weights", "metadata_filtering_mode",
-    "metadata_filtering_conditions", "metadata_model_config",
-)  # fmt: skip
-_NO_KNOWLEDGE = "knowledge bases are not honoured yet"
 
 
 def note_what_is_later(config: Block) -> None:
@@ -28,20 +22,6 @@ def note_what_is_later(config: Block) -> None:
     more = config.block("more_like_this")
     if more.flag("enabled", default=False):
         config.note("more_like_this", "more like this is not honoured yet, only told to clients")
-    _note_knowledge(config)
-
-
-def _note_knowledge(config: Block) -> None:
-    settings = config.block("dataset_configs")
-    datasets = settings.block("datasets")
-    for item in datasets.items("datasets"):
-        dataset = Block(item, config.notes).block("dataset")
-        if dataset.flag("enabled", default=True):
-            config.notes.append(f"{item.key}: {_NO_KNOWLEDGE}")
-    _pass(datasets, ("strategy",))
-    _pass(settings, _DATASET_KEYS)
-    if config.text("dataset_query_variable"):
-        config.note("dataset_query_variable", "is for completion apps only, ignored")
 
 
 def _pass(block: Block, known: tuple[str, ...]) -> None:

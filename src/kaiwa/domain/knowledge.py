@@ -193,13 +193,12 @@ class Citation(Struct, frozen=True):
 class KnowledgeConfig(Struct, frozen=True):
     """The bases an app answers from."""
 
-    bases: tuple[UUID, ...] = ()
+    bases: tuple[str, ...] = ()
+    """Their names or ids, as the app's file has them."""
     mode: Literal["single", "multiple"] = "multiple"
     """`single`: its model chooses one base; `multiple`: all are searched."""
     retrieval: RetrievalSettings = RetrievalSettings()
-    """Of `multiple`; each base has its own for `single`."""
-    own_method: bool = True
-    """Whether each base is searched as its own settings say, and only the joined result by ours."""
+    """How what was found in several is joined; each base is searched by its own method."""
 
 
 def document_key(base_id: UUID, document_id: UUID, version_id: UUID) -> str:

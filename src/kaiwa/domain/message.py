@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from kaiwa.domain.file import MessageFile, StoredFile
+from kaiwa.domain.knowledge import Citation
 from kaiwa.domain.thought import Thought
 from kaiwa.domain.usage import Usage
 
@@ -73,6 +74,8 @@ class Message(Struct, frozen=True):
     """In the order they were sent, those in its inputs last."""
     thoughts: tuple[Thought, ...] = ()
     """An agent's rounds, in order."""
+    citations: tuple[Citation, ...] = ()
+    """What it was told from knowledge bases, best first."""
 
     @property
     def waits(self) -> bool:
@@ -149,5 +152,6 @@ class Closing(Struct, frozen=True):
     usage: Usage
     now: datetime
     thoughts: tuple[Thought, ...] = ()
+    citations: tuple[Citation, ...] = ()
     rounds_before: int = 0
     """How many of the usage's rounds are kept already."""

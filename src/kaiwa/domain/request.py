@@ -18,6 +18,19 @@ _SPECIAL = re.compile(r"\{\{(#(?:context|histories|query)#)\}\}")
 _STOP_HISTORIES = "</histories>"
 MOST_STOPS = 4
 """What providers take."""
+_KNOWLEDGE = """\
+What stands between <context> and </context> was found in the knowledge base for the question. \
+Treat it as what you know.
+
+<context>
+{{#context#}}
+</context>
+
+When you answer:
+- If it does not hold the answer, say that you do not know; do not make one up.
+- If you are not sure what is asked, ask.
+- Do not mention the context or where you have it from.
+- Answer in the language of the question."""
 _HISTORIES = """\
 Here is the chat histories between human and assistant, inside <histories></histories> XML tags.
 
@@ -46,6 +59,7 @@ def build_request(
     query: str,
     user: str,
     pictures: tuple[PromptPicture, ...] = (),
+    context: str | None = None,
     rounds: Sequence[PromptMessage] = (),
     tools: tuple[ToolSpec, ...] = (),
     guide: Callable[[str], str] | None = None,
@@ -53,17 +67,20 @@ def build_request(
     """What to ask the model `model` on behalf of `user`, an internal id.
 
     `history` is oldest first; it and the query, with the pictures that came with it, are sent as
-    they are. `rounds` is what an agent has done since; `guide` makes of the app's instruction one
+    they are. `context` is what was found in the app's knowledge bases, maybe nothing; None without
+    any. `rounds` is what an agent has done since; `guide` makes of the app's instruction one
     for a model that calls tools in words. Models of the completion kind get nothing of it.
     """
     earlier = [message for item in history for message in _messages(item)]
     stop = config.model.stop
     if config.model.mode == "completion":
-        messages: tuple[PromptMessage, ...] = (_as_one_text(config, inputs, earlier, query),)
+        messages: tuple[PromptMessage, ...] = (
+            _as_one_text(config, inputs, earlier, query, context),
+        )
         ours = (f"\n{config.user_prefix}:", _STOP_HISTORIES)
         stop = (*stop, *(mark for mark in ours if mark not in stop))[:MOST_STOPS]
     else:
-        prompt = _chat_prompt(config, inputs)
+        prompt = _chat_prompt(config, inputs, context)
         if guide:
             told = "\n\n".join([message.text for message in prompt if message.role == "system"])
             others = [message for message in prompt if message.role != "system"]
@@ -104,12 +121,15 @@ def _messages(item: Exchange | PromptMessage) -> tuple[PromptMessage, ...]:
     return PromptMessage("user", item.query), PromptMessage("assistant", item.answer)
 
 
-def _chat_prompt(config: AppConfig, inputs: Mapping[str, JsonValue]) -> list[PromptMessage]:
+def _chat_prompt(
+    config: AppConfig, inputs: Mapping[str, JsonValue], context: str | None
+) -> list[PromptMessage]:
     templates: Sequence[PromptMessage] = config.chat_prompt
     if config.prompt_type == "simple":
-        templates = (PromptMessage("system", config.pre_prompt),)
+        templates = (PromptMessage("system", _before(config.pre_prompt, context)),)
+    special = {"#context#": context or ""}
     rendered = [
-        PromptMessage(template.role, _render(template.text, inputs, {"#context#": ""}))
+        PromptMessage(template.role, _render(template.text, inputs, special))
         for template in templates
     ]
     return [message for message in rendered if message.role != "system" or message.text.strip()]
@@ -120,19 +140,30 @@ def _as_one_text(
     inputs: Mapping[str, JsonValue],
     earlier: Sequence[PromptMessage],
     query: str,
+    context: str | None,
 ) -> PromptMessage:
     prefixes = {"user": config.user_prefix, "assistant": config.assistant_prefix}
     histories = "\n".join(f"{prefixes[m.role]}: {m.text}" for m in earlier if m.role in prefixes)
     if config.prompt_type == "advanced":
-        special = {"#context#": "", "#histories#": histories, "#query#": query}
+        special = {"#context#": context or "", "#histories#": histories, "#query#": query}
         return PromptMessage("user", _render(config.completion_prompt, inputs, special))
-    text = _render(config.pre_prompt, inputs, {"#context#": ""})
+    text = _render(_before(config.pre_prompt, context), inputs, {"#context#": context or ""})
     if text:
         text += "\n\n"
     if histories:
         text += _HISTORIES.format(histories=histories)
     text += f"\n\n{config.user_prefix}: {query}\n\n{config.assistant_prefix}: "
     return PromptMessage("user", text.lstrip("\n"))
+
+
+def _before(pre_prompt: str, context: str | None) -> str:
+    """The app's instruction behind the place of what was found, if it has knowledge at all.
+
+    Nothing is said twice to an app that has put the place itself.
+    """
+    if context is None or "{{#context#}}" in pre_prompt:
+        return pre_prompt
+    return f"{_KNOWLEDGE}\n\n{pre_prompt}".strip()
 
 
 def _render(template: str, inputs: Mapping[str, JsonValue], special: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from kaiwa.store.db import Database, Reads
 from kaiwa.store.files import forget_files
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import THEIR_LIVE, columns_of, scope_of
-from kaiwa.store.tables import conversations, feedback, messages, rounds, thoughts
+from kaiwa.store.tables import citations, conversations, feedback, messages, rounds, thoughts
 
 SortBy = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
 
@@ -219,7 +219,7 @@ def _purge_portion(conn: Connection, deleted_before: datetime) -> tuple[int, lis
     )
     if ids := conn.scalars(held).all():
         keys = forget_files(conn, ids)
-        for table in (rounds, thoughts, feedback):
+        for table in (rounds, thoughts, citations, feedback):
             conn.execute(delete(table).where(table.c.message_id.in_(ids)))
         conn.execute(delete(messages).where(messages.c.id.in_(ids)))
         return 0, keys

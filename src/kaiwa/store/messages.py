@@ -22,6 +22,7 @@ from sqlalchemy import (
 from kaiwa.domain.file import MessageFile
 from kaiwa.domain.message import Closing, Draft, Exchange, Message, Opening, Outcome, Page
 from kaiwa.errors import NotFound
+from kaiwa.store.citations import citations_between, keep_citations
 from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
 from kaiwa.store.conversations import find_within
 from kaiwa.store.db import Database, Reads
@@ -236,6 +237,8 @@ def _close(conn: Connection, closing: Closing) -> None:
     _ADD_ROUNDS.run_all(conn, rows)
     if closing.thoughts:
         keep_thoughts(conn, closing.message_id, closing.thoughts, running=False)
+    if closing.citations:
+        keep_citations(conn, closing.message_id, closing.citations)
 
 
 _ABANDON = Prepared(
@@ -263,13 +266,14 @@ async def close_abandoned(
     return await db.write(lambda conn: _ABANDON.run(conn, bound))
 
 
-# `rating` is the last field of `Message` that a row fills; behind it stands how many files and
-# thoughts it has.
+# `rating` is the last field of `Message` that a row fills; behind it stands how many files,
+# thoughts and citations it has.
 _RATED = select(
     *columns_of(Message, messages),
     feedback.c.rating,
     messages.c.file_count,
     messages.c.thought_count,
+    messages.c.citation_count,
 ).outerjoin_from(
     messages,
     feedback,
@@ -320,18 +324,20 @@ async def list_messages(
 
 
 def _messages_of(conn: Connection, rows: Sequence[Row]) -> list[Message]:
-    """Those of the rows, of one conversation and oldest first, with their files and thoughts."""
-    found = [Message(*row[:-2]) for row in rows]
-    if not any(row[-2] or row[-1] for row in rows):
+    """Those of the rows, of one conversation and oldest first, with all that belongs to them."""
+    found = [Message(*row[:-3]) for row in rows]
+    if not any(row[-3] or row[-2] or row[-1] for row in rows):
         return found
     within = found[0].conversation_id, found[0].position, found[-1].position
-    files = files_between(conn, *within) if any(row[-2] for row in rows) else {}
-    thoughts = thoughts_between(conn, *within) if any(row[-1] for row in rows) else {}
+    files = files_between(conn, *within) if any(row[-3] for row in rows) else {}
+    thoughts = thoughts_between(conn, *within) if any(row[-2] for row in rows) else {}
+    cited = citations_between(conn, *within) if any(row[-1] for row in rows) else {}
     return [
         replace(
             message,
             files=files.get(message.position, ()),
             thoughts=thoughts.get(message.position, ()),
+            citations=cited.get(message.position, ()),
         )
         for message in found
     ]

@@ -100,7 +100,7 @@ def conversation_row(opening: Opening, user_id: UUID) -> dict[str, Any]:
 def message_row(message: Message, opening: Opening, user_id: UUID) -> dict[str, Any]:
     """A new message's; `message` says what `opening` could not know."""
     row = asdict(message)
-    del row["rating"], row["files"], row["thoughts"]
+    del row["rating"], row["files"], row["thoughts"], row["citations"]
     return row | {
         "file_count": len(message.files),
         "workspace_id": opening.workspace_id,
