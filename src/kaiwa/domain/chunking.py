@@ -103,11 +103,8 @@ def _pause(text: str, start: int, end: int) -> int:
     if end >= len(text):
         return len(text)
     for pause in _PAUSES:
-        last = None
-        for last in pause.finditer(text, (start + end) // 2, end):
-            pass
-        if last:
-            return last.end()
+        if found := [*pause.finditer(text, (start + end) // 2, end)]:
+            return found[-1].end()
     return end
 
 

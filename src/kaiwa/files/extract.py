@@ -118,7 +118,7 @@ class Extractor:
     async def cut(self, data: bytes, kind: Kind, rule: ChunkRule) -> Pieces:
         """The document's text, cut by the rule. Raises as `extract`."""
         report, lines = await self._ask(data, kind, rule)
-        return Pieces(lines.splitlines(), report.pages, report.tokens)
+        return Pieces(lines.split(b"\n"), report.pages, report.tokens)
 
     async def _ask(self, data: bytes, kind: Kind, rule: ChunkRule | None) -> tuple[Report, bytes]:
         if not is_readable(kind):

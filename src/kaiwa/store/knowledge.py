@@ -167,6 +167,11 @@ async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: date
             raise BaseInUse
         gone = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
         conn.execute(gone.values(deleted_at=now, version=knowledge_bases.c.version + 1))
+        # So that whoever works on one of them stops.
+        inside = update(documents).where(
+            documents.c.base_id == base_id, documents.c.deleted_at.is_(None)
+        )
+        conn.execute(inside.values(deleted_at=now, status="completed"))
 
     await db.write(unit)
 

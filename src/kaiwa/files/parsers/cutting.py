@@ -1,4 +1,4 @@
-"""Cuts a document's text into pieces, in the child process: it may take long, and needs a library."""
+"""Cuts a document's text into pieces, in the child process, for it may take long."""
 
 import csv
 import io
