@@ -98,7 +98,9 @@ class Sweep:
 
 async def tidy_knowledge(db: Database, blobs: BlobStore, clock: Clock) -> None:
     """Remove, in portions, what is not found any more of deleted and replaced documents."""
-    while await remove_old_segments(db, _TIDIED_AT_ONCE):
+    removed = 1
+    while removed:
+        removed = await remove_old_segments(db, _TIDIED_AT_ONCE)
         await anyio.sleep(_TIDY_PAUSE)
     while keys := await forget_documents(db, clock() - _FORGET_AFTER, _TIDIED_AT_ONCE):
         await erase(blobs, keys)
