@@ -40,6 +40,7 @@ LONGEST_DOCSTRING = 5
 BROAD_CATCHES = {
     "chat/agent.py": {"_run"},
     "chat/running.py": {"_run", "_quietly"},
+    "knowledge/ingest.py": {"run"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
     "providers/embeddings/onnx.py": {"_open"},
     "providers/tools/mcp_connection.py": {"live"},

@@ -186,6 +186,7 @@ class House:
     comparers: Comparers
     search: SearchMeans
     workshop: Workshop
+    fetcher: Fetcher
 
     def __init__(
         self,
@@ -214,7 +215,7 @@ class House:
         http = Operator(settings.connect_timeout)
         self._open.push_async_callback(http.close)
         self.blobs = open_storage(settings)
-        guarded = Guarded(_read_networks(settings))
+        self.fetcher = guarded = Guarded(_read_networks(settings))
         self._open.push_async_callback(guarded.close)
         limits = SizeLimits(
             settings.image_limit,

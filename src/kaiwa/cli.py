@@ -1,18 +1,16 @@
 """The command line. Every command works while a server runs; errors are one sentence and exit 1."""
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import anyio
 import click
 import msgspec
 
 from kaiwa import __version__
-from kaiwa.app import House, data_folder, now, open_database, open_storage
+from kaiwa.app import House, data_folder, now, open_storage
+from kaiwa.commanding import Given, run_work, set_up_logging, with_database
 from kaiwa.desk import (
     apply_files,
     bring_up,
@@ -28,6 +26,7 @@ from kaiwa.doctor import examine, tell
 from kaiwa.domain.app import ApiKey, App
 from kaiwa.domain.file import ListedFile
 from kaiwa.greeting import greet
+from kaiwa.knowledge_commands import knowledge, worker_command
 from kaiwa.plain import PlainGroup, printable
 from kaiwa.serve import claim_folder, open_signals, open_socket, serve
 from kaiwa.settings import Settings, find_sources, load_settings
@@ -39,11 +38,7 @@ from kaiwa.store.keys import list_keys
 from kaiwa.talk import talk
 from kaiwa.workbench import describe_tools, get_agent, save_file, try_tool
 
-T = TypeVar("T")
 _TIME = "%Y-%m-%d %H:%M"
-
-Given = Callable[..., Settings]
-"""Reads the settings; its keywords are what a command was told on top."""
 
 
 @click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,8 +76,8 @@ def serve_command(settings: Given, host: str | None, port: int | None) -> None:
     a second one ends them at once. Whatever was said is kept.
     """
     found = settings(host=host, port=port)
-    _set_up_logging(found.log_level)
-    _run(partial(_serve, found))
+    set_up_logging(found.log_level)
+    run_work(partial(_serve, found))
 
 
 @cli.group()
@@ -100,7 +95,7 @@ def apply_command(settings: Given, files: Sequence[Path]) -> None:
     """
     found = settings()
     texts = {str(file): read_text(file) for file in files}
-    applying = _with_database(found, lambda db: apply_files(db, texts, found))
+    applying = with_database(found, lambda db: apply_files(db, texts, found))
     for file, applied, reports in applying:
         for report in reports:
             click.echo(f"{file}: {report}", err=True)
@@ -111,7 +106,7 @@ def apply_command(settings: Given, files: Sequence[Path]) -> None:
 @click.pass_obj
 def list_command(settings: Given) -> None:
     """List the apps: id, mode, name."""
-    for found in _with_database(settings(), list_apps):
+    for found in with_database(settings(), list_apps):
         click.echo(f"{found.id}  {found.mode:<10}  {found.name}")
 
 
@@ -126,7 +121,7 @@ def delete_command(settings: Given, app: str) -> None:
         await delete_app(db, found.id, now())
         return found
 
-    deleted = _with_database(settings(), delete)
+    deleted = with_database(settings(), delete)
     click.echo(f"Deleted {deleted.name} ({deleted.id}).", err=True)
 
 
@@ -144,7 +139,7 @@ def create_key_command(settings: Given, app: str) -> None:
     async def create(db: Database) -> str:
         return await make_key(db, await get_app(db, app))
 
-    click.echo(_with_database(settings(), create))
+    click.echo(with_database(settings(), create))
 
 
 @key.command("list")
@@ -156,7 +151,7 @@ def list_keys_command(settings: Given, app: str | None) -> None:
     async def listed(db: Database) -> list[ApiKey]:
         return await list_keys(db, (await get_app(db, app)).id if app else None)
 
-    for found in _with_database(settings(), listed):
+    for found in with_database(settings(), listed):
         revoked = f"revoked {found.revoked_at:{_TIME}}" if found.revoked_at else "works"
         made = f"{found.created_at:{_TIME}}"
         click.echo(f"{found.id}  {found.prefix}…  {made}  {revoked:<24}  {found.app_name}")
@@ -167,7 +162,7 @@ def list_keys_command(settings: Given, app: str | None) -> None:
 @click.pass_obj
 def revoke_key_command(settings: Given, key: str) -> None:
     """Revoke the key of this id, these first characters, or this whole text; it fails at once."""
-    revoked = _with_database(settings(), lambda db: revoke(db, key))
+    revoked = with_database(settings(), lambda db: revoke(db, key))
     click.echo(f"Revoked {revoked.prefix}… of {revoked.app_name}.", err=True)
 
 
@@ -187,7 +182,7 @@ def list_files_command(settings: Given, app: str | None) -> None:
         async for found in each_file(db, app_id):
             click.echo(_file_line(found))
 
-    _with_database(settings(), listed)
+    with_database(settings(), listed)
 
 
 @files.command("sweep")
@@ -201,7 +196,7 @@ def sweep_command(settings: Given) -> None:
     found = settings()
     blobs = open_storage(found)
     days = found.unused_files_after_days
-    unused, orphans = _with_database(found, lambda db: sweep(db, blobs, days))
+    unused, orphans = with_database(found, lambda db: sweep(db, blobs, days))
     click.echo(
         f"Removed {unused.files} unused files ({unused.size:,} bytes)"
         f" and {orphans.files} that were left over ({orphans.size:,} bytes).",
@@ -223,8 +218,8 @@ def list_tools_command(settings: Given, app: str) -> None:
     Each begins with a line: name, type and provider, label, or why it is left out.
     """
     found = settings()
-    agent = _with_database(found, lambda db: get_agent(db, app))
-    for line in _run(partial(describe_tools, found, agent)):
+    agent = with_database(found, lambda db: get_agent(db, app))
+    for line in run_work(partial(describe_tools, found, agent)):
         click.echo(line)
 
 
@@ -247,8 +242,8 @@ def call_tool_command(
     What a model would be told is printed; files are named on stderr.
     """
     found = settings()
-    agent = _with_database(found, lambda db: get_agent(db, app))
-    output = _run(partial(try_tool, found, agent, tool, arguments))
+    agent = with_database(found, lambda db: get_agent(db, app))
+    output = run_work(partial(try_tool, found, agent, tool, arguments))
     click.echo(printable(output.text, but="\n\t"))
     for file in output.files:
         named = f"Saved {save_file(file, out)}" if out else f"Made {printable(file.name)}"
@@ -261,7 +256,7 @@ def call_tool_command(
 def chat_command(settings: Given, app: str) -> None:
     """Talk to the app of this id or name; Ctrl-C stops an answer, Ctrl-D ends the talk."""
     found = settings()
-    _set_up_logging("error")
+    set_up_logging("error")
     talk(House(found), app)
 
 
@@ -272,9 +267,9 @@ def chat_command(settings: Given, app: str) -> None:
 def backup_command(settings: Given, file: Path, force: bool) -> None:
     """Write all data of one moment, and all files, into FILE, which either engine reads."""
     found = settings()
-    _run(partial(check_up_to_date, found))
+    run_work(partial(check_up_to_date, found))
     blobs = open_storage(found)
-    counts = _with_database(
+    counts = with_database(
         found, lambda db: back_up(db, blobs, file, __version__, now(), force=force)
     )
     click.echo(f"Backed up {_told(counts)} into {file}.", err=True)
@@ -289,7 +284,7 @@ def restore_command(settings: Given, file: Path, force: bool) -> None:
     found = settings()
     check_archive(file)  # before a database is made
     blobs = open_storage(found)
-    counts = _with_database(found, lambda db: restore(db, blobs, file, force=force))
+    counts = with_database(found, lambda db: restore(db, blobs, file, force=force))
     click.echo(f"Restored {_told(counts)} from {file}.", err=True)
 
 
@@ -298,7 +293,7 @@ def restore_command(settings: Given, file: Path, force: bool) -> None:
 @click.pass_context
 def migrate_command(context: click.Context, check: bool) -> None:
     """Bring the database to the newest schema, as the server does when it starts."""
-    done, sentence = _run(partial(bring_up, context.obj(), check=check))
+    done, sentence = run_work(partial(bring_up, context.obj(), check=check))
     click.echo(sentence)
     context.exit(0 if done else 1)
 
@@ -311,10 +306,14 @@ def doctor_command(context: click.Context, as_json: bool) -> None:
     found: Settings = context.obj()
     top = context.find_root().params
     sources = find_sources(top["config"], given={"data": top["data"]})
-    _set_up_logging("error")
-    report = _run(partial(examine, found, sources))
+    set_up_logging("error")
+    report = run_work(partial(examine, found, sources))
     click.echo(msgspec.json.encode(report).decode() if as_json else tell(report))
     context.exit(1 if report.problems else 0)
+
+
+cli.add_command(knowledge)
+cli.add_command(worker_command)
 
 
 def main() -> None:
@@ -351,31 +350,3 @@ async def _serve(settings: Settings) -> None:
 def _claim(settings: Settings) -> AbstractContextManager[None]:
     """An SQLite file is one server's; a PostgreSQL database may have several."""
     return nullcontext() if settings.database_url else claim_folder(data_folder(settings))
-
-
-def _with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
-    async def run() -> T:
-        db = await open_database(settings)
-        try:
-            return await work(db)
-        finally:
-            await db.close()
-
-    _set_up_logging("debug" if settings.log_level == "debug" else "error")
-    return _run(run)
-
-
-def _run(work: Callable[[], Awaitable[T]]) -> T:
-    return anyio.run(work, backend_options={"use_uvloop": True})
-
-
-def _set_up_logging(level: str) -> None:
-    """Our own words at `level`; other libraries' only when they warn, or all for `debug`.
-
-    A command that is not the server says what is wrong in its one sentence: it logs errors alone.
-    """
-    logging.basicConfig(
-        level="WARNING" if level == "info" else level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("kaiwa").setLevel(level.upper())

@@ -65,8 +65,8 @@ async def _list_tool_notes(agent: AgentConfig | None, settings: Settings) -> lis
 
 async def make_key(db: Database, app: App) -> str:
     """A new key of the app; nobody can ask for it again."""
-    made = _KEY_START + "".join(secrets.choice(_ALPHABET) for _ in range(_KEY_LENGTH))
-    await create_key(db, app.id, _digest(made), made[:_SHOWN], new_id, now())
+    made = draw_secret(_KEY_START)
+    await create_key(db, app.id, digest_of(made), made[:_SHOWN], new_id, now())
     return made
 
 
@@ -77,7 +77,7 @@ async def revoke(db: Database, ref: str) -> ApiKey:
     """
     ref = ref.removesuffix("…")
     if ref.startswith(_KEY_START) and len(ref) > _SHOWN:
-        caller = await find_caller(db, _digest(ref))
+        caller = await find_caller(db, digest_of(ref))
         if caller is None:
             raise OperatorError("That is not a working key; kaiwa key list shows the keys.")
         ref = str(caller.key_id)
@@ -147,5 +147,11 @@ def read_text(file: Path) -> str:
         raise OperatorError(f"The file {file} cannot be read: {error.strerror}.") from error
 
 
-def _digest(key: str) -> bytes:
+def draw_secret(start: str) -> str:
+    """A key that nobody guesses."""
+    return start + "".join(secrets.choice(_ALPHABET) for _ in range(_KEY_LENGTH))
+
+
+def digest_of(key: str) -> bytes:
+    """As it is kept."""
     return hashlib.sha256(key.encode()).digest()

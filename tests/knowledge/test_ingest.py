@@ -232,7 +232,11 @@ async def test_a_version_that_cannot_be_read_leaves_the_old_one_found(
 
 @pytest.mark.parametrize("step", ["parsing", "splitting", "indexing"])
 async def test_a_worker_that_died_is_followed_by_another_which_repeats_nothing(
-    db: Database, base: KnowledgeBase, blobs: BlobStore, embedder: CountingEmbedder, step: DocumentStatus
+    db: Database,
+    base: KnowledgeBase,
+    blobs: BlobStore,
+    embedder: CountingEmbedder,
+    step: DocumentStatus,
 ):
     """The first one is frozen rather than killed, so it even comes back."""
     document = await put(db, blobs, base, text_of(150), rule=SPLIT)

@@ -29,10 +29,10 @@ _PAUSES: Final = (re.compile(r"\n{2,}"), re.compile(r"\n"), _SENTENCE, re.compil
 def tidy(text: str, rule: ChunkRule) -> str:
     """Without what nobody can read, and without what the rule does not want."""
     text = _CONTROLS.sub("", text.replace("\r\n", "\n"))
-    if rule.remove_extra_spaces:
-        text = _SPACES.sub(" ", _LINES.sub("\n\n", text))
     if rule.remove_urls_emails:
         text = _URL.sub("", _EMAIL.sub("", text))
+    if rule.remove_extra_spaces:
+        text = _SPACES.sub(" ", _LINES.sub("\n\n", text))
     return text
 
 

@@ -21,7 +21,7 @@ import kaiwa
 from kaiwa.domain.file import StoredFile
 from kaiwa.domain.knowledge import ChunkRule
 from kaiwa.errors import FileTooLarge, KaiwaError, UnsupportedFileType
-from kaiwa.files.kinds import Kind
+from kaiwa.files.kinds import Kind, extension_of
 from kaiwa.files.parsers.wire import BROKEN_CODE, STARVED_CODE, Limits, Order, Report
 from kaiwa.ports import BlobStore
 
@@ -132,6 +132,11 @@ class Extractor:
 def is_readable(kind: Kind) -> bool:
     """Whether we know how to get its text."""
     return kind.type == "document" and kind.extension in _PARSERS
+
+
+def is_readable_name(name: str) -> bool:
+    """Whether a file of this name can be, if it is what it says."""
+    return extension_of(name) in _PARSERS
 
 
 async def _run(data: bytes, order: Order) -> bytes:

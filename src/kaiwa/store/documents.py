@@ -201,6 +201,13 @@ async def list_documents(
     return await db.snapshot(unit)
 
 
+async def list_standing(db: Reads, ids: Sequence[UUID]) -> dict[UUID, Document]:
+    """Those of the ids that there still are, by id."""
+    query = select(*COLUMNS).where(documents.c.id.in_(ids), LIVE)
+    found = await db.read(lambda conn: conn.execute(query).mappings().all())
+    return {row["id"]: to_document(row) for row in found}
+
+
 async def change_documents(
     db: Database,
     workspace_id: UUID,
