@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,8 @@ from kaiwa.chat.order import Context
 from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.file import StoredFile
+from kaiwa.domain.knowledge import KnowledgeBase, Passage, RetrievalSettings
+from kaiwa.domain.terms import query_terms
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
 from kaiwa.files.extract import Extractor
@@ -51,6 +53,7 @@ from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
 from kaiwa.store.postgres import open_postgres, read_postgres_schema
+from kaiwa.store.search import read_passages, search_words
 from kaiwa.store.sqlite import open_sqlite, read_sqlite_schema
 from kaiwa.store.tables import SCHEMA
 from kaiwa.web import pages
@@ -291,7 +294,27 @@ def _site(house: House, guesses: Guesses) -> Site:
         links=house.links,
         extractor=house.extractor,
         open_tools=house.toolbox.open,
+        search_knowledge=partial(_search_words, house.context.db),
+        embed=_embed_nothing,
     )
+
+
+async def _search_words(
+    db: Database, query: str, bases: Sequence[KnowledgeBase], settings: RetrievalSettings
+) -> list[Passage]:
+    """By words alone."""
+    found: list[tuple[int, float]] = []
+    for base in bases:
+        found += await search_words(db, base.id, query_terms(query), settings.top_k)
+    scored = [(number, score / (1 + score)) for number, score in found]
+    scored.sort(key=lambda one: one[1], reverse=True)
+    least = settings.score_threshold or 0.0
+    kept = [one for one in scored if one[1] >= least]
+    return await read_passages(db, kept[: settings.top_k])
+
+
+async def _embed_nothing(base: KnowledgeBase, texts: Sequence[str]) -> list[bytes | None]:
+    return [None for _ in texts]
 
 
 def _turn_limits(settings: Settings) -> TurnLimits:

@@ -80,6 +80,25 @@ class BaseNameTaken(KaiwaError):
     code, status = "dataset_name_duplicate", 409
 
 
+class BaseInUse(KaiwaError):
+    """The dataset is being used by some apps. Please remove the dataset from the apps before \
+deleting."""
+
+    code, status = "dataset_in_use", 409
+
+
+class DocumentArchived(KaiwaError):
+    """The archived document is not editable."""
+
+    code, status = "archived_document_immutable", 403
+
+
+class InvalidAction(KaiwaError):
+    """Invalid action."""
+
+    code, status = "invalid_action", 400
+
+
 class MethodNotAllowed(KaiwaError):
     """The method is not allowed for the requested URL."""
 

@@ -1,7 +1,6 @@
 """Hostile values in bodies: a text comes back as it was sent, or is refused; nothing breaks."""
 
 import json
-import re
 from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
@@ -80,7 +79,9 @@ async def eve(fort: Fortress) -> Client:
 
 
 async def call(fort: Fortress, client: Client, route: Route, raw: str | bytes | BytesIO) -> Reply:
-    path = re.sub(r"{(\w+)}", lambda part: fort.ids[part[1]], route.path.removeprefix("/v1"))
+    path = fort.path_of(route).removeprefix("/v1")
+    if route.knowledge:
+        client = fort.librarian
     headers = {**client.headers, "Content-Type": "application/json"}
     return await send(client, route.method, path, data=raw, headers=headers)
 

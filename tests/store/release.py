@@ -7,6 +7,7 @@ What stands in them is the same for all, and is looked at by test_released.py.
 import contextlib
 import re
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import count
@@ -22,19 +23,34 @@ from kaiwa.domain.message import Draft, Outcome
 from kaiwa.domain.usage import Usage
 from kaiwa.store.apps import apply_app, delete_app
 from kaiwa.store.db import Database
+from kaiwa.store.documents import add_document
 from kaiwa.store.feedback import set_rating
 from kaiwa.store.files import add_file
 from kaiwa.store.keys import create_key
+from kaiwa.store.knowledge import NewBase, create_base, create_knowledge_key
 from kaiwa.store.messages import checkpoint_messages, close_message, open_message
 from kaiwa.store.postgres import open_postgres
+from kaiwa.store.segments import add_segments, finish_document
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import SCHEMA
-from tests.store.sample import ROUND, THOUGHTS, closing, draft, opening
+from tests.store.sample import (
+    OWNER,
+    ROUND,
+    THOUGHTS,
+    cite,
+    claim,
+    closing,
+    draft,
+    new_document,
+    opening,
+    piece,
+)
 from tests.support.postgres import postgres_server
 
 FOLDER = Path(__file__).parent / "released"
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 APP, GONE, CONVERSATION, OTHER = (UUID(int=number) for number in range(1, 5))
+BASE = UUID(int=5)
 DIGEST = b"\x00\xff" * 16
 ANSWER = 'He said: "你好"\n\t\u2028 \U0001f600 \\u0000'
 INPUTS = {"大": 2**200, "f": 0.1, "é": "\U0001f600", "none": None}
@@ -90,9 +106,30 @@ async def fill(db: Database) -> None:
     )
     stored = await add_file(db, app.workspace_id, app.id, "bob", file)
     files = (MessageFile(new_id(), stored, "user", "remote_url", file.source_url),)
-    await open_message(db, replace(of_bob, message_id=new_id(), files=files, now=now()))
+    asked = replace(of_bob, message_id=new_id(), files=files, now=now())
+    message, _ = await open_message(db, asked)
     gone, _ = await apply_app(db, draft("Gone", id=GONE), new_id, now())
     await delete_app(db, gone.id, now())
+    await cite(db, message, new_id(), now())
+    await _fill_base(db, app.workspace_id, new_id, now)
+
+
+async def _fill_base(
+    db: Database, workspace_id: UUID, new_id: Callable[[], UUID], now: Callable[[], datetime]
+) -> None:
+    """One document that is found, and one that waits."""
+    new = NewBase(BASE, "指南", embedding_provider="openai", embedding_model="small")
+    base = await create_base(db, workspace_id, new, now())
+    await create_knowledge_key(db, workspace_id, new_id(), DIGEST, "dataset-abcd", now())
+    found = new_document(base, "猫.txt", origin="/猫.txt", new_id=new_id)
+    await add_document(db, workspace_id, base.id, found, now())
+    document = await claim(db)
+    pieces = [piece("猫は魚が好き。", 1, b"\x00\x3c"), piece("Dogs don't.", 2, answer=ANSWER)]
+    pieces = [replace(one, id=new_id()) for one in pieces]
+    await add_segments(db, document, OWNER, pieces, now())
+    await finish_document(db, document, OWNER, now(), 1)
+    waiting = new_document(base, "later.txt", new_id=new_id)
+    await add_document(db, workspace_id, base.id, waiting, now())
 
 
 async def _filled(db: Database) -> None:
@@ -103,7 +140,17 @@ async def _filled(db: Database) -> None:
 async def _dump_sqlite(file: Path) -> str:
     await _filled(await open_sqlite(file))
     with contextlib.closing(sqlite3.connect(file)) as raw:
-        return "\n".join(raw.iterdump())
+        # The search index is made from its table: what it keeps cannot be put into place by SQL.
+        [(index,)] = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'segment_search'")
+        tables: list[str] = []
+        triggers: list[str] = []
+        for line in raw.iterdump():
+            if line.startswith("CREATE TRIGGER"):
+                triggers.append(line)
+            elif "segment_search" not in line and line != "COMMIT;":
+                tables.append(line)
+    rebuilt = "INSERT INTO segment_search(segment_search) VALUES ('rebuild');"
+    return "\n".join([*tables, f"{index};", rebuilt, *triggers, "COMMIT;"])
 
 
 async def _dump_postgres(url: str) -> str:
@@ -114,7 +161,11 @@ async def _dump_postgres(url: str) -> str:
     pg_dump = Path(wheel.origin).parent / "pginstall18" / "bin" / "pg_dump"
     command = [str(pg_dump), "--inserts", "--no-owner", "--no-privileges", "--no-comments", url]
     said = (await anyio.run_process(command)).stdout.decode()
-    kept = [line for line in said.split("\n") if line and not re.match(r"\\|--|SET |SELECT", line)]
+    kept = [
+        line
+        for line in said.split("\n")
+        if line and not re.match(r"\\|--|SET |SELECT (?!.*setval)", line)
+    ]
     return "\n".join(kept)
 
 

@@ -1,25 +1,38 @@
 """Apps, conversations and messages to test with; every default can be said otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from itertools import count
 from uuid import UUID
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, insert, text
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.app import App, AppConfig, AppDraft, ModelConfig, Site
 from kaiwa.domain.file import MessageFile, NewFile, StoredFile
+from kaiwa.domain.knowledge import (
+    ChunkRule,
+    Document,
+    KnowledgeBase,
+    RetrievalSettings,
+    document_key,
+)
 from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
+from kaiwa.domain.terms import index_terms
 from kaiwa.domain.thought import Called, Thought
 from kaiwa.domain.usage import Price, Round, Usage
 from kaiwa.store.apps import apply_app
 from kaiwa.store.columns import ID
 from kaiwa.store.db import Database
+from kaiwa.store.documents import NewDocument, add_document, claim_document, get_document
 from kaiwa.store.files import add_file
+from kaiwa.store.knowledge import NewBase, create_base
 from kaiwa.store.messages import close_message, open_message
+from kaiwa.store.segments import NewSegment, add_segments, finish_document
+from kaiwa.store.tables import DEFAULT_WORKSPACE, citations
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 OWNER = UUID(int=7)
@@ -192,3 +205,103 @@ class Erased:
     async def __call__(self, keys: Sequence[str]) -> None:
         assert keys
         self.keys += keys
+
+
+LEASE = timedelta(seconds=30)
+
+
+async def make_base(
+    db: Database, name: str = "Guide", workspace_id: UUID = DEFAULT_WORKSPACE
+) -> KnowledgeBase:
+    """An empty base that has vectors."""
+    new = NewBase(
+        id=uuid7(),
+        name=name,
+        description="所有说明",
+        embedding_provider="openai",
+        embedding_model="small",
+        retrieval=RetrievalSettings(top_k=3, score_threshold=0.25),
+    )
+    return await create_base(db, workspace_id, new, tick())
+
+
+def new_document(
+    base: KnowledgeBase,
+    name: str = "guide.txt",
+    *,
+    origin: str | None = None,
+    new_id: Callable[[], UUID] = uuid7,
+) -> NewDocument:
+    """As if its bytes had just been stored."""
+    document_id = new_id()
+    return NewDocument(
+        id=document_id,
+        name=name,
+        source="upload_file",
+        origin=origin,
+        digest=sha256(name.encode()).digest(),
+        key=document_key(base.id, document_id, new_id()),
+        size=3 * 2**31,
+        extension="txt",
+        mime_type="text/plain",
+        rule=ChunkRule(mode="custom", separator="###"),
+        language="English",
+        batch="20260102030405000001",
+    )
+
+
+async def give_document(
+    db: Database, base: KnowledgeBase, name: str = "guide.txt", *, origin: str | None = None
+) -> Document:
+    """A document that waits to be worked on."""
+    new = new_document(base, name, origin=origin)
+    return await add_document(db, base.workspace_id, base.id, new, tick())
+
+
+def piece(
+    content: str, position: int = 1, embedding: bytes | None = None, answer: str = ""
+) -> NewSegment:
+    return NewSegment(
+        id=uuid7(),
+        position=position,
+        content=content,
+        terms=" ".join(index_terms(content)),
+        tokens=len(content) // 4,
+        words=len(content),
+        digest=sha256(content.encode()).digest(),
+        answer=answer,
+        keywords=("one", "二"),
+        embedding=embedding,
+    )
+
+
+async def claim(db: Database, owner: UUID = OWNER) -> Document:
+    """The next one, which there must be."""
+    document = await claim_document(db, owner, LEASE, tick())
+    assert document
+    return document
+
+
+async def make_found(
+    db: Database, base: KnowledgeBase, *contents: str, name: str = "guide.txt"
+) -> Document:
+    """A document with these segments, which are found."""
+    await give_document(db, base, name)
+    document = await claim(db)
+    pieces = [piece(content, at, b"\x00\x3c") for at, content in enumerate(contents, 1)]
+    await add_segments(db, document, OWNER, pieces, tick())
+    assert await finish_document(db, document, OWNER, tick(), 1)
+    return await get_document(db, base.id, document.id)
+
+
+async def cite(db: Database, message: Message, id: UUID, now: datetime) -> None:
+    """As if the message had been told one passage."""
+    row = {
+        "message_id": message.id,
+        "position": 1,
+        "workspace_id": DEFAULT_WORKSPACE,
+        "id": id,
+        "created_at": now,
+        "passage": '{"content": "说"}',
+    }
+    await db.write(lambda conn: conn.execute(insert(citations).values(row)).close())

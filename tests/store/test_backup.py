@@ -16,26 +16,35 @@ from sqlalchemy import Connection, select, update
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.file import StoredFile
+from kaiwa.domain.terms import query_terms
 from kaiwa.errors import BlobsUnavailable, OperatorError
 from kaiwa.ports import BlobStore
 from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.store.apps import delete_app
 from kaiwa.store.backup import back_up, check_archive, restore
 from kaiwa.store.db import Database
+from kaiwa.store.documents import list_documents
 from kaiwa.store.feedback import set_rating
 from kaiwa.store.files import find_file
 from kaiwa.store.keys import create_key
+from kaiwa.store.knowledge import create_knowledge_key, list_bases
 from kaiwa.store.postgres import open_postgres
+from kaiwa.store.search import read_passages, search_words
+from kaiwa.store.segments import insert_segments
 from kaiwa.store.sqlite import open_sqlite
-from kaiwa.store.tables import messages, metadata
+from kaiwa.store.tables import DEFAULT_WORKSPACE, messages, metadata
 from tests.store.sample import (
     START,
     THOUGHTS,
     begin,
+    cite,
     finish,
     go_on,
     keep_file,
     make_app,
+    make_base,
+    make_found,
+    piece,
     send,
     tick,
 )
@@ -43,6 +52,7 @@ from tests.store.sample import (
 pytestmark = pytest.mark.anyio
 
 Members = dict[str, bytes]
+TEXT = "猫は魚が好き。\nDogs bark.".encode()
 BYTES = random.Random(1).randbytes(2_500_000)
 
 
@@ -116,7 +126,19 @@ async def fill(db: Database, blobs: BlobStore) -> list[StoredFile]:
     await delete_app(db, gone.id, tick())
     for _ in range(3):
         await finish(db, await begin(db, app, "bob"))
+    await cite(db, message, uuid7(), tick())
+    base = await make_base(db)
+    await create_knowledge_key(db, base.workspace_id, uuid7(), b"\xff\x00" * 16, "ds-", tick())
+    document = await make_found(db, base, "猫は魚が好き。", "Dogs bark.")
+    await blobs.put(document.key, cut_up(TEXT))
     return files
+
+
+async def text_of(db: Database) -> dict[str, bytes]:
+    """The bytes of its only document, by their key."""
+    [base], _ = await list_bases(db, DEFAULT_WORKSPACE)
+    [document], _ = await list_documents(db, base.id)
+    return {document.key: TEXT}
 
 
 async def test_rows_are_the_same_in_either_engine(
@@ -243,8 +265,8 @@ def add_one(file: Path) -> None:
         drop_last,
         add_one,
         Path.unlink,
-        change("manifest.json", b'"0003"', b'"9999"'),
-        change("manifest.json", b'"0003"', b'"0001"'),
+        change("manifest.json", b'"0004"', b'"9999"'),
+        change("manifest.json", b'"0004"', b'"0001"'),
         change("manifest.json", b'"format": 1', b'"format": 2'),
         change("manifest.json", b'"format": 1', b'"format": "x"'),
         change("messages.jsonl", b"}\n", b"\n"),
@@ -403,7 +425,7 @@ async def test_files_are_restored_with_their_rows(
     """Into the other engine too, and where some of them are already."""
     files = await fill(db, blobs)
     stored = await all_of(blobs)
-    assert stored == {files[0].key: BYTES, files[1].key: b"small"}
+    assert stored == {files[0].key: BYTES, files[1].key: b"small"} | await text_of(db)
     file = tmp_path / "b.tar.gz"
     await back_up(db, blobs, file, "1", START)
     names = [*members(file)]
@@ -427,7 +449,39 @@ async def test_bytes_that_are_gone_do_not_hinder_a_backup(
     assert [*members(file)][-2:] == [f"gone/{files[0].key}", f"files/{files[1].key}"]
     await restore(sqlite, elsewhere, file, force=True)
     assert await sqlite.read(everything) == before
-    assert await all_of(elsewhere) == {files[1].key: b"small"}
+    assert await all_of(elsewhere) == {files[1].key: b"small"} | await text_of(sqlite)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_what_is_restored_is_found_at_once_and_more_can_be_added(
+    engine: str, db: Database, blobs: BlobStore, other: Callable[[str], Any], tmp_path: Path
+) -> None:
+    await fill(db, blobs)
+    await back_up(db, blobs, tmp_path / "b.tar.gz", "1", START)
+    target: Database = await other(engine)
+    await restore(target, blobs, tmp_path / "b.tar.gz")
+
+    async def found_by(question: str) -> list[str]:
+        scored = await search_words(target, base.id, query_terms(question), 10)
+        return [one.segment.content for one in await read_passages(target, scored)]
+
+    [base], _ = await list_bases(target, DEFAULT_WORKSPACE)
+    assert await found_by("魚") == ["猫は魚が好き。"]
+    [document], _ = await list_documents(target, base.id)
+    await insert_segments(target, document, [piece("Birds sing.")], tick())
+    assert await found_by("birds") == ["Birds sing."]
+    assert sorted(await found_by("birds dogs")) == ["Birds sing.", "Dogs bark."]
+
+
+async def test_knowledge_too_is_replaced_only_by_force(
+    db: Database, blobs: BlobStore, tmp_path: Path
+) -> None:
+    await back_up(db, blobs, tmp_path / "b.tar.gz", "1", START)
+    await make_base(db)
+    with pytest.raises(OperatorError, match="--force"):
+        await restore(db, blobs, tmp_path / "b.tar.gz")
+    await restore(db, blobs, tmp_path / "b.tar.gz", force=True)
+    assert await list_bases(db, DEFAULT_WORKSPACE) == ([], 0)
 
 
 async def test_a_refused_restore_leaves_no_files(

@@ -12,19 +12,25 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from kaiwa.domain.message import Message, Outcome
+from kaiwa.domain.terms import query_terms
 from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.store.backup import back_up, restore
 from kaiwa.store.conversations import list_conversations
 from kaiwa.store.db import Database
+from kaiwa.store.documents import list_documents
 from kaiwa.store.keys import find_caller
+from kaiwa.store.knowledge import find_knowledge_caller, list_bases
 from kaiwa.store.messages import close_abandoned, list_messages
 from kaiwa.store.migrate import configure
 from kaiwa.store.postgres import open_postgres
+from kaiwa.store.search import read_passages, search_words
+from kaiwa.store.segments import insert_segments
 from kaiwa.store.sqlite import open_sqlite
-from kaiwa.store.tables import rounds
+from kaiwa.store.tables import DEFAULT_WORKSPACE, rounds
 from tests.store.release import (
     ANSWER,
     APP,
+    BASE,
     CONVERSATION,
     DIGEST,
     FOLDER,
@@ -32,7 +38,7 @@ from tests.store.release import (
     OTHER,
     START,
 )
-from tests.store.sample import ROUND, THOUGHTS
+from tests.store.sample import ROUND, THOUGHTS, piece
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.anyio
@@ -67,8 +73,31 @@ async def talk(db: Database, user: str, conversation_id: UUID) -> list[Message]:
     return page.items
 
 
+async def found_by(db: Database, question: str) -> list[str]:
+    """What the words of the question find."""
+    passages = await read_passages(db, await search_words(db, BASE, query_terms(question), 10))
+    return [one.segment.told for one in passages]
+
+
+async def check_knowledge(db: Database, schema: str) -> None:
+    """It is found at once, and more can be added to it."""
+    bases, _ = await list_bases(db, DEFAULT_WORKSPACE)
+    if schema < "0004":
+        assert bases == []
+        return
+    assert [(one.name, one.dimensions, one.document_count) for one in bases] == [("指南", 1, 2)]
+    assert await find_knowledge_caller(db, DIGEST)
+    assert await found_by(db, "魚") == ["猫は魚が好き。"]
+    assert await found_by(db, "dogs") == [f"question:Dogs don't. \nanswer:{ANSWER}"]
+    [later, found], _ = await list_documents(db, BASE)
+    assert (later.status, found.status) == ("waiting", "completed")
+    await insert_segments(db, found, [piece("Birds.")], START)
+    assert await found_by(db, "birds") == ["Birds."]
+
+
 async def check(db: Database, schema: str) -> None:
     """All of it is there, and goes on from where it was."""
+    await check_knowledge(db, schema)
     [of_bob] = await talk(db, "bob", OTHER)
     files = [(one.file.name, one.file.size, one.url) for one in of_bob.files]
     assert files == (FILES if schema >= "0002" else [])

@@ -13,7 +13,9 @@ import msgspec
 from aiohttp import ClientResponse, FormData
 from yarl import URL
 
+from kaiwa.api.route import Route
 from tests.support.client import Client, Reply
+from tests.support.knowledge import add_text, index, list_segments, make_base
 from tests.support.model_server import ModelServer, speak
 from tests.support.networked import SECRET, networked_app, serving_models
 from tests.support.server import TestServer
@@ -44,16 +46,42 @@ TAKES_DOCUMENTS = {"enabled": True, "allowed_file_types": ["image", "document"]}
 class Fortress:
     """A server with a secret, a good client, and what that client has."""
 
-    def __init__(self, server: TestServer, models: ModelServer, owner: Client, ids: dict[str, str]):
+    def __init__(
+        self,
+        server: TestServer,
+        models: ModelServer,
+        owner: Client,
+        librarian: Client,
+        ids: dict[str, str],
+        borrowed: dict[str, str],
+    ):
+        """`librarian`: who has the key for the owner's knowledge.
+
+        `borrowed`: ids of what may be changed with it; all else may not.
+        """
+        self.librarian = librarian
+        self.borrowed = borrowed
         self.server = server
         self.models = models
         self.owner = owner
         self.ids = ids
         self.port = URL(server.url).port or 0
 
-    async def state(self) -> tuple[Any, Any]:
+    def client_for(self, route: Route, user: str = "owner") -> Client:
+        """Whose key the route takes."""
+        return (self.librarian if route.knowledge else self.owner).as_user(user)
+
+    def path_of(self, route: Route) -> str:
+        """With ids of what is there."""
+        ids = self.ids | self.borrowed if route.knowledge else self.ids
+        return re.sub(r"{(\w+)}", lambda part: ids[part[1]], route.path)
+
+    async def state(self) -> tuple[Any, ...]:
         conversations = await self.owner.get("/conversations")
-        return conversations.body, await self.owner.messages(self.ids["conversation_id"])
+        path = f"/datasets/{self.ids['dataset_id']}/documents/{self.ids['document_id']}"
+        document = await self.librarian.call("GET", path)
+        messages = await self.owner.messages(self.ids["conversation_id"])
+        return conversations.body, messages, document.body
 
 
 @asynccontextmanager
@@ -70,13 +98,33 @@ async def fortress(folder: Path, **settings: object) -> AsyncGenerator[Fortress]
         names = ("conversation_id", "message_id", "task_id")
         ids = {name: asked[name] for name in names}
         ids["file_id"] = await upload_text(owner)
-        fort = Fortress(server, models, owner, ids | {"name": f"{ids['file_id']}.txt"})
+        librarian = await server.knowledge_client()
+        ids |= await keep_page(server, librarian)
+        ids["name"] = f"{ids['file_id']}.txt"
+        borrowed = await keep_page(server, librarian)
+        fort = Fortress(server, models, owner, librarian, ids, borrowed)
         before = await fort.state()
         with no_secret_logged():
             yield fort
         assert await fort.state() == before
         models.play(speak("Still fine."))
         assert (await owner.as_user("another").ask("And now?")).body["answer"] == "Still fine."
+
+
+async def keep_page(server: TestServer, client: Client) -> dict[str, str]:
+    """A document that is found; its ids by the names of routes."""
+    base = await make_base(client)
+    added = await add_text(client, base)
+    await index(server)
+    document = added["document"]["id"]
+    segment, *_ = await list_segments(client, base, document)
+    return {
+        "dataset_id": base,
+        "document_id": document,
+        "segment_id": segment["id"],
+        "batch": added["batch"],
+        "action": "none",
+    }
 
 
 async def upload_text(client: Client) -> str:

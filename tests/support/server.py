@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from socket import socket
+from uuid import UUID
 
 import anyio
 import uvicorn
@@ -22,6 +23,8 @@ from kaiwa.serve import Server, open_socket
 from kaiwa.settings import Settings
 from kaiwa.store.apps import apply_app
 from kaiwa.store.keys import create_key
+from kaiwa.store.knowledge import create_knowledge_key
+from kaiwa.store.tables import DEFAULT_WORKSPACE
 from tests.support.client import Client
 
 
@@ -64,6 +67,14 @@ class TestServer:
         digest = hashlib.sha256(key.encode()).digest()
         await create_key(self.house.context.db, app.id, digest, key[:8], new_id, now())
         return key
+
+    async def knowledge_client(self, workspace_id: UUID = DEFAULT_WORKSPACE) -> Client:
+        """A client with a new key for the knowledge of a workspace."""
+        key = "dataset-" + secrets.token_hex(12)
+        digest = hashlib.sha256(key.encode()).digest()
+        db = self.house.context.db
+        await create_knowledge_key(db, workspace_id, new_id(), digest, key[:12], now())
+        return self.client_of(key)
 
     async def client(self, dsl: str, user: str = "abc-123") -> Client:
         """A client of a new app."""

@@ -30,7 +30,7 @@ def guess(guesses: Guesses, host: str | None, times: int) -> None:
 def retry_after(guesses: Guesses, host: str | None, digest: bytes = KEY) -> int:
     """How long it has to wait; 0 when it may go on."""
     try:
-        if not guesses.find_app(digest):
+        if not guesses.find_owner(digest):
             guesses.check(host)
     except TooManyRequests as error:
         return error.retry_after or -1

@@ -10,6 +10,7 @@ from kaiwa.domain.app import Caller
 from kaiwa.errors import Forbidden, NotChatApp, Unauthorized
 from kaiwa.store.db import Database, Reads
 from kaiwa.store.keys import KeyedReads, find_caller
+from kaiwa.store.knowledge import KnowledgeKey, find_knowledge_caller
 
 T = TypeVar("T")
 
@@ -23,21 +24,50 @@ async def authorise(request: ApiRequest, db: Database) -> Caller:
     is gone, its API is off, or it does not admit the browser's origin; `NotChatApp` when it is no
     chat app.
     """
+    caller = await _find_holder(request, lambda digest: find_caller(db, digest), _app_of)
+    return _admit(caller, request)
+
+
+async def authorise_knowledge(request: ApiRequest) -> UUID:
+    """The workspace of a valid key for knowledge.
+
+    Raises `Unauthorized`, also for an app's key, or `TooManyRequests` after too many wrong keys.
+    """
+    db = site_of(request).db
+    key = await _find_holder(
+        request, lambda digest: find_knowledge_caller(db, digest), _workspace_of
+    )
+    return key.workspace_id
+
+
+def _app_of(caller: Caller) -> UUID:
+    return caller.app.id
+
+
+def _workspace_of(key: KnowledgeKey) -> UUID:
+    return key.workspace_id
+
+
+async def _find_holder(
+    request: ApiRequest,
+    find: Callable[[bytes], Awaitable[T | None]],
+    owner_of: Callable[[T], UUID],
+) -> T:
     guesses = site_of(request).guesses
     host = _host(request)
     digest = _digest(request)
-    known = guesses.find_app(digest)
+    known = guesses.find_owner(digest)
     if not known:
         guesses.check(host)
-    caller = await find_caller(db, digest)
+    found = await find(digest)
     if not known:
         guesses.check(host)  # others came meanwhile: no key beyond the limit is told apart
-    if caller is None:
+    if found is None:
         guesses.note_wrong(host, digest)
         raise Unauthorized
     if not known:
-        guesses.note_good(digest, caller.app.id)
-    return _admit(caller, request)
+        guesses.note_good(digest, owner_of(found))
+    return found
 
 
 async def authorise_reading(
@@ -51,7 +81,7 @@ async def authorise_reading(
     """
     site = site_of(request)
     digest = _digest(request)
-    app_id = site.guesses.find_app(digest)
+    app_id = site.guesses.find_owner(digest)
     if app_id is None:
         caller = await authorise(request, site.db)
         return caller, await read(site.db, caller.app.id)

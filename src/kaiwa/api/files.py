@@ -25,6 +25,7 @@ from kaiwa.errors import (
 from kaiwa.files.extract import is_readable
 from kaiwa.files.kinds import Kind, is_inline_safe
 from kaiwa.files.links import PARAMETERS, Use
+from kaiwa.store.documents import find_document_file
 from kaiwa.store.files import find_file, find_files
 
 _NO_SUCH = "File not found or signature is invalid"
@@ -100,7 +101,8 @@ def _holds(request: ApiRequest, use: Use, name: str) -> bool:
 async def _follow(request: ApiRequest, use: Use, name: str) -> ASGIApp:
     if not _holds(request, use, name):
         raise NotFound(_NO_SUCH)
-    file = await find_file(site_of(request).db, path_uuid(name))
+    db, file_id = site_of(request).db, path_uuid(name)
+    file = await find_file(db, file_id) or await find_document_file(db, file_id)
     if file is None or (use == "image-preview" and file.type != "image"):
         raise NotFound(_NO_SUCH)
     return await serve_file(request, file, attachment=_as_attachment(request))

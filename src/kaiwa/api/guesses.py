@@ -39,8 +39,11 @@ class Guesses:
         self._failures: TTLCache[str, Failures] = TTLCache(_MOST_ADDRESSES, window, timer)
         self._good: LRUCache[bytes, UUID] = LRUCache(_MOST_KEYS)
 
-    def find_app(self, digest: bytes) -> UUID | None:
-        """The app of a key that was seen to be good; it may be revoked since."""
+    def find_owner(self, digest: bytes) -> UUID | None:
+        """Whose key it is that was seen to be good: an app's or, for knowledge, a workspace's.
+
+        It may be revoked since.
+        """
         return self._good.get(digest)
 
     def check(self, host: str | None) -> None:
@@ -54,8 +57,8 @@ class Guesses:
             retry_after=max(1, left),
         )
 
-    def note_good(self, digest: bytes, app_id: UUID) -> None:
-        self._good[digest] = app_id
+    def note_good(self, digest: bytes, owner_id: UUID) -> None:
+        self._good[digest] = owner_id
 
     def note_wrong(self, host: str | None, digest: bytes) -> None:
         """Also for a key that was good until now: revoked, it is a guess like any other."""

@@ -27,22 +27,20 @@ _STREAM = (
 )
 
 
+_TAGS = ("chat-messages", "messages", "conversations", "files", "datasets")
 _BYTES = "The file, of its own type; by `Range` a part of it, with the status 206."
-_UPLOAD: Json = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary"},
-                    "user": {"type": "string"},
-                },
-            }
-        }
-    },
-}
+
+
+def _upload(field: str) -> Json:
+    form: Json = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            field: {"type": "string"},
+        },
+    }
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
 
 
 def openapi_document() -> Json:
@@ -62,7 +60,8 @@ def openapi_document() -> Json:
             "title": "Kaiwa",
             "version": __version__,
             "description": "The Chat App API. A key of the app goes into the `Authorization` "
-            "header; make one with `kaiwa key create APP`.",
+            "header; make one with `kaiwa key create APP`. What lies below `/v1/datasets` wants a "
+            "key for knowledge.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -96,7 +95,7 @@ def _operation(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
         "security": [{"key": []}] if route.key else [],
     }
     if route.upload:
-        operation["requestBody"] = _UPLOAD
+        operation["requestBody"] = _upload(route.form_field)
     if route.body:
         operation["requestBody"] = {
             "required": route.body_required,
@@ -117,7 +116,7 @@ def _parameters(route: Route) -> list[Json]:
                 "in": "query",
                 "required": name.startswith("*"),
                 "description": meaning,
-                "schema": {"type": "integer" if name == "limit" else "string"},
+                "schema": {"type": "integer" if name in ("limit", "page") else "string"},
             }
         )
     return found
@@ -130,9 +129,10 @@ def _responses(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
         content["text/event-stream"] = {"schema": {"description": _STREAM}}
     if route.sends_file:
         content = {"application/octet-stream": {"schema": {"description": _BYTES}}}
-    responses: Json = {
-        str(route.status): {"description": _first_line(route.answer.__doc__), "content": content}
-    }
+    said: Json = {"description": _first_line(route.answer.__doc__)}
+    if route.status != 204:
+        said["content"] = content
+    responses: Json = {str(route.status): said}
     by_status: dict[int, list[type[KaiwaError]]] = {}
     for error in _errors(route):
         by_status.setdefault(error.status, []).append(error)
@@ -149,7 +149,9 @@ def _responses(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
 def _errors(route: Route) -> list[type[KaiwaError]]:
     errors = list(route.raises)
     if route.key:
-        errors += [Unauthorized, Forbidden, TooManyRequests]
+        errors += [Unauthorized, TooManyRequests]
+    if route.key and not route.knowledge:
+        errors.append(Forbidden)
     if route.body:
         errors += [BadRequest, UnsupportedMediaType]
     return list(dict.fromkeys([*errors, KaiwaError]))
@@ -159,7 +161,7 @@ def _tag(route: Route) -> str:
     if not route.key:
         return "server"
     noun = route.path.split("/")[2]
-    return noun if noun in ("chat-messages", "messages", "conversations", "files") else "app"
+    return noun if noun in _TAGS else "app"
 
 
 def _first_line(text: str | None) -> str:

@@ -1,11 +1,10 @@
-"""Every URL, on one page. The router, the OpenAPI document and tests are made from this table."""
+"""Every URL, on one page, and those of knowledge on the next.
 
-from collections.abc import Callable
-from typing import Literal
+The router, the OpenAPI document and tests are made from this table.
+"""
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Empty
-from msgspec import Struct
 
 from kaiwa import errors
 from kaiwa.api import (
@@ -19,30 +18,8 @@ from kaiwa.api import (
     wire,
     wire_app,
 )
-
-
-class Route(Struct, frozen=True):
-    """One URL; `{name}` in the path is a parameter of that name."""
-
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
-    path: str
-    handler: Callable[..., object]
-    answer: type[Struct]
-    body: type[Struct] | None = None
-    body_required: bool = True
-    query: dict[str, str] = {}
-    """Query parameters with what they mean; a leading `*` marks a required one."""
-    streams: bool = False
-    """Whether it can answer with server-sent events."""
-    key: bool = True
-    """Whether it wants an app's key."""
-    raises: tuple[type[errors.KaiwaError], ...] = ()
-    status: int = 200
-    upload: bool = False
-    """Whether the body is a form with a file, which has limits of its own."""
-    sends_file: bool = False
-    """Whether it answers with a file's bytes."""
-
+from kaiwa.api.route import STORE_ERRORS, Route
+from kaiwa.api.routes_knowledge import KNOWLEDGE
 
 _USER = "The end user, as your app names it; without one, the shared user `DEFAULT-USER`."
 _MODEL_ERRORS = (
@@ -52,7 +29,6 @@ _MODEL_ERRORS = (
     errors.CompletionFailed,
 )
 
-_STORE_ERRORS = (errors.BlobsUnavailable, errors.BlobsForbidden, errors.BlobTooLarge)
 _LINK = {
     "timestamp": "When the link was made, in seconds since 1970.",
     "nonce": "32 hexadecimal digits.",
@@ -74,7 +50,7 @@ ROUTES: tuple[Route, ...] = (
             errors.NotFound,
             errors.FileTooLarge,
             errors.UnsupportedFileType,
-            *_STORE_ERRORS,
+            *STORE_ERRORS,
             *_MODEL_ERRORS,
             errors.TooManyRequests,
             errors.ServiceUnavailable,
@@ -99,7 +75,7 @@ ROUTES: tuple[Route, ...] = (
             errors.InvalidParam,
             errors.AppUnavailable,
             errors.NotFound,
-            *_STORE_ERRORS,
+            *STORE_ERRORS,
             *_MODEL_ERRORS,
             errors.TooManyRequests,
             errors.ServiceUnavailable,
@@ -197,7 +173,7 @@ ROUTES: tuple[Route, ...] = (
             errors.FileTooLarge,
             errors.UnsupportedFileType,
             errors.BodyTooLarge,
-            *_STORE_ERRORS,
+            *STORE_ERRORS,
         ),
     ),
     Route(
@@ -207,7 +183,7 @@ ROUTES: tuple[Route, ...] = (
         wire.Success,
         query={"user": _USER, "as_attachment": "`true` to have it saved, not shown."},
         sends_file=True,
-        raises=(errors.FileMissing, errors.UnsupportedPreview, *_STORE_ERRORS),
+        raises=(errors.FileMissing, errors.UnsupportedPreview, *STORE_ERRORS),
     ),
     Route(
         "POST",
@@ -221,7 +197,7 @@ ROUTES: tuple[Route, ...] = (
             errors.UnsupportedEstimate,
             errors.UnsupportedFileType,
             errors.FileTooLarge,
-            *_STORE_ERRORS,
+            *STORE_ERRORS,
         ),
     ),
     *(
@@ -233,7 +209,7 @@ ROUTES: tuple[Route, ...] = (
             query=_LINK,
             key=False,
             sends_file=True,
-            raises=(errors.InvalidParam, *refusals, *_STORE_ERRORS),
+            raises=(errors.InvalidParam, *refusals, *STORE_ERRORS),
         )
         for path, handler, refusals in (
             ("/files/{file_id}/file-preview", files.get_file_preview, (errors.NotFound,)),
@@ -245,6 +221,7 @@ ROUTES: tuple[Route, ...] = (
             ),
         )
     ),
+    *KNOWLEDGE,
     Route("GET", "/v1/parameters", app_info.get_parameters, wire_app.Parameters),
     Route("GET", "/v1/meta", app_info.get_meta, wire_app.Meta),
     Route("GET", "/v1/info", app_info.get_info, wire_app.Info),
@@ -266,7 +243,7 @@ def handlers() -> list[HTTPRouteHandler]:
     """The table as the web framework wants it."""
     return [
         HTTPRouteHandler(
-            route.path.replace("}", ":str}"),
+            [path.replace("}", ":str}") for path in (route.path, *route.also)],
             http_method=route.method,
             status_code=route.status,
             request_max_body_size=None if route.upload else Empty,

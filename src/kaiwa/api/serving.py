@@ -35,7 +35,8 @@ async def serve_file(request: ApiRequest, file: StoredFile, *, attachment: bool)
         seconds = site.links.seconds
         if link := await site.blobs.link(file.key, seconds, mime_type, disposition):
             return _whole(302, {"Location": link})
-    etag = f'"{file.id}"'  # a file never changes
+    version = file.key.rpartition("/")[2]  # bytes never change: others have another key
+    etag = f'"{version}"'
     headers = {
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=300",

@@ -1,6 +1,6 @@
 """What every handler is given."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from litestar import Request
 from litestar.datastructures import State
@@ -11,6 +11,7 @@ from kaiwa.api.wire import Link
 from kaiwa.chat.order import Context
 from kaiwa.domain.app import AgentConfig
 from kaiwa.domain.file import StoredFile
+from kaiwa.domain.knowledge import KnowledgeBase, Passage, RetrievalSettings
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper
 from kaiwa.files.links import Links
@@ -18,6 +19,13 @@ from kaiwa.ports import BlobStore, Tool
 from kaiwa.store.db import Database
 
 ApiRequest = Request[object, object, State]
+
+
+SearchKnowledge = Callable[
+    [str, Sequence[KnowledgeBase], RetrievalSettings], Awaitable[list[Passage]]
+]
+Embed = Callable[[KnowledgeBase, Sequence[str]], Awaitable[list[bytes | None]]]
+"""Vectors as they are kept; None where the base has none."""
 
 
 class ApiSettings(Struct, frozen=True):
@@ -43,6 +51,10 @@ class Site(Struct, frozen=True):
     links: Links
     extractor: Extractor
     open_tools: Callable[[AgentConfig], Awaitable[tuple[Tool, ...]]]
+    search_knowledge: SearchKnowledge
+    embed: Embed
+    embedding: tuple[str, str] = ("", "")
+    """Provider and model of new bases that name none; empty: they are found by words alone."""
 
     @property
     def db(self) -> Database:

@@ -39,9 +39,9 @@ async def post_upload(request: ApiRequest) -> Response[wire.UploadedFile]:
     """Keep a file for questions to come; it is this end user's alone."""
     site = site_of(request)
     caller = await authorise(request, site.db)
-    form = _Form(request, site.keeper.limits.largest)
+    form = Form(request, site.keeper.limits.largest)
     segment = await form.find_file()
-    name = _name_of(segment) or ""
+    name = name_of(segment) or ""
     coming = Coming(name, segment.content_type or "", form.read_file())
     stored = await site.keeper.keep(caller.app, form.user, coming, allowing(caller))
     return Response(wire.uploaded_file(stored, linking(request)(stored)), status_code=201)
@@ -67,13 +67,13 @@ def _read_type(header: str) -> tuple[str, str]:
     return kind, options.get("boundary", "")
 
 
-def _name_of(segment: MultipartSegment) -> str | None:
+def name_of(segment: MultipartSegment) -> str | None:
     """None when it is no file."""
     extended, _ = read_names(dict(segment.headerlist).get("Content-Disposition", ""))
     return extended or segment.filename
 
 
-class _Form:
+class Form:
     """The parts of one form. Raises `BadRequest` for what is none, or ends in the middle."""
 
     def __init__(self, request: ApiRequest, largest: int) -> None:
@@ -99,11 +99,15 @@ class _Form:
         """Once the whole form was read."""
         return user_or_default(self._fields)
 
+    def field(self, name: str) -> str | None:
+        """Likewise."""
+        return self._fields.get(name)
+
     async def find_file(self) -> MultipartSegment:
         """The first part named `file`; fields before it are noted. Raises `NoFileUploaded`."""
         async for event in self._events:
             if isinstance(event, MultipartSegment):
-                if event.name == "file" and _name_of(event) is not None:
+                if event.name == "file" and name_of(event) is not None:
                     return event
                 await self._note(event)
         raise NoFileUploaded
@@ -120,7 +124,7 @@ class _Form:
                 await self._note(event)
 
     async def _note(self, segment: MultipartSegment) -> None:
-        if _name_of(segment) is not None:
+        if name_of(segment) is not None:
             if segment.name != "file":  # of two named so, the first one counts
                 raise TooManyFiles
             async for event in self._events:

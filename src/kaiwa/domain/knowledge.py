@@ -1,5 +1,6 @@
 """Knowledge: bases, their documents and segments, how they are searched, and what is cited."""
 
+import re
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -11,8 +12,10 @@ Indexing = Literal["high_quality", "economy"]
 DocumentStatus = Literal[
     "waiting", "parsing", "splitting", "indexing", "completed", "error", "paused"
 ]
+DocumentForm = Literal["text_model", "qa_model"]
 DocumentSource = Literal["upload_file", "website_crawl"]
 SEPARATOR = "\n\n"
+_FOLDER = "knowledge"
 
 
 class RetrievalSettings(Struct, frozen=True):
@@ -68,6 +71,8 @@ class ChunkRule(Struct, frozen=True):
     """In tokens too."""
     remove_extra_spaces: bool = True
     remove_urls_emails: bool = False
+    form: DocumentForm = "text_model"
+    """`qa_model`: its segments are questions with their answers."""
 
 
 class Document(Struct, frozen=True):
@@ -193,3 +198,17 @@ class KnowledgeConfig(Struct, frozen=True):
     """`single`: its model chooses one base; `multiple`: all are searched."""
     retrieval: RetrievalSettings = RetrievalSettings()
     """How what was found in several is joined; each base is searched by its own method."""
+
+
+def document_key(base_id: UUID, document_id: UUID, version_id: UUID) -> str:
+    """Where the bytes of one version of a document lie in the blob store; never used twice."""
+    return f"{_FOLDER}/{base_id.hex}/{document_id.hex}/{version_id.hex}"
+
+
+def read_document_key(key: str) -> tuple[UUID, UUID, UUID] | None:
+    """Of whose bytes this is the key: base, document, version; None when it is something else."""
+    folder, *ids = key.split("/")
+    if folder != _FOLDER or len(ids) != 3 or not all(re.fullmatch("[0-9a-f]{32}", x) for x in ids):
+        return None
+    base_id, document_id, version_id = (UUID(one) for one in ids)
+    return base_id, document_id, version_id

@@ -6,6 +6,8 @@ swept, and never a row without its bytes.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from hashlib import sha256
+from uuid import UUID
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -13,7 +15,9 @@ from msgspec import Struct
 
 from kaiwa.domain.app import App
 from kaiwa.domain.file import FileType, NewFile, Origin, StoredFile
+from kaiwa.domain.knowledge import document_key
 from kaiwa.errors import FileTooLarge, UnsupportedFileType
+from kaiwa.files.extract import is_readable
 from kaiwa.files.kinds import Kind, clean_name, find_kind
 from kaiwa.files.pictures import check_picture
 from kaiwa.ports import BlobStore, Clock, Fetcher, NewId, ToolFile
@@ -55,6 +59,17 @@ class Coming(Struct, frozen=True):
     origin: Origin = "upload"
     url: str | None = None
     """Where a `remote` file stands."""
+
+
+class KeptDocument(Struct, frozen=True):
+    """A document whose bytes have just been stored."""
+
+    name: str
+    kind: Kind
+    key: str
+    size: int
+    digest: bytes
+    """SHA-256."""
 
 
 class Keeper:
@@ -116,6 +131,33 @@ class Keeper:
                 await self._blobs.delete([key])
             raise
 
+    async def keep_document(
+        self, base_id: UUID, document_id: UUID, coming: Coming, *, kind: Kind | None = None
+    ) -> KeptDocument:
+        """Store the bytes of a document for a knowledge base; the row is the caller's to write.
+
+        Unless their `kind` is known, they tell it. Raises `FileNameMissing`,
+        `UnsupportedFileType`, `FileTooLarge`, what the pieces and the blob store raise; then
+        nothing is kept.
+        """
+        name = clean_name(coming.name)
+        seen = sha256()
+        async with aclosing(_Pieces(coming.pieces)) as pieces:
+            head = await pieces.look(_HEAD)
+            kind = kind or find_kind(head, name, coming.declared)
+            if not is_readable(kind):
+                raise UnsupportedFileType
+            key = document_key(base_id, document_id, self._new_id())
+            size = await self._blobs.put(
+                key, _noting(pieces.up_to(self.limits.document), seen.update)
+            )
+        return KeptDocument(name, kind, key, size, seen.digest())
+
+    async def forget(self, kept: KeptDocument) -> None:
+        """Remove bytes that no row will name."""
+        with CancelScope(shield=True):
+            await self._blobs.delete([kept.key])
+
     async def fetch(self, app: App, user: str, url: str, allow: Allow) -> StoredFile:
         """Keep what stands at somebody's address. Raises `FetchRefused` besides."""
         async with self._fetcher.fetch(url, self.limits.largest) as found:
@@ -128,7 +170,7 @@ class Keeper:
         self, app: App, user: str, made: ToolFile, source: str = "api"
     ) -> StoredFile:
         """Keep what a tool has made. Raises as `keep`."""
-        coming = Coming(made.name, made.mime_type, _once(made.data), "tool")
+        coming = Coming(made.name, made.mime_type, once(made.data), "tool")
         return await self.keep(app, lambda: user, coming, _any, source)
 
 
@@ -136,7 +178,15 @@ def _any(kind: Kind) -> None:
     """Whatever a tool makes may come."""
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
+async def _noting(
+    pieces: AsyncIterator[bytes], note: Callable[[bytes], None]
+) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        note(piece)
+        yield piece
+
+
+async def once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from kaiwa.domain.knowledge import read_document_key
 from kaiwa.errors import BlobsForbidden, BlobsUnavailable
 from kaiwa.ports import BlobStore
 from kaiwa.store.apps import list_app_ids
 from kaiwa.store.db import Database, Reads
 from kaiwa.store.files import known_keys, sweep_files
+from kaiwa.store.knowledge import list_base_ids
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +49,17 @@ async def sweep_unused(db: Database, blobs: BlobStore, unused_before: datetime) 
 
 
 async def find_orphans(db: Reads, blobs: BlobStore, made_before: datetime) -> dict[str, int]:
-    """Blobs from before then that no file has, with their sizes by key.
+    """Blobs from before then that no file and no document has, with their sizes by key.
 
-    What is no key of a file of an app we know is left alone: it may be somebody else's, or the
-    database may be the wrong one. Raises `BlobsUnavailable` and `BlobsForbidden`.
+    What is no key of an app or a knowledge base we know is left alone: it may be somebody else's,
+    or the database may be the wrong one. Raises `BlobsUnavailable` and `BlobsForbidden`.
     """
-    apps = await list_app_ids(db)
+    owners = {*await list_app_ids(db), *await list_base_ids(db)}
     orphans: dict[str, int] = {}
     portion: dict[str, int] = {}
     async for key, size in blobs.list_keys():
-        app_id, made_at = _read_key(key)
-        if made_at < made_before and app_id in apps:
+        owner_id, made_at = _read_key(key)
+        if made_at < made_before and owner_id in owners:
             portion[key] = size
         if len(portion) >= _PORTION:
             orphans |= await _without_known(db, portion)
@@ -71,11 +73,17 @@ async def _without_known(db: Reads, blobs: dict[str, int]) -> dict[str, int]:
 
 
 def _read_key(key: str) -> tuple[UUID | None, datetime]:
-    """The app, and when the file was begun as its id tells; None for what is no key of a file."""
-    app_id, _, name = key.partition("/")
+    """Its app or base, and when the upload was begun as an id tells; None for any other blob."""
+    if document := read_document_key(key):
+        owner_id, _, made = document
+    else:
+        owner, _, name = key.partition("/")
+        try:
+            owner_id, made = UUID(owner), UUID(name.partition(".")[0])
+        except ValueError:
+            return None, _NEVER
     try:
-        file_id = UUID(name.partition(".")[0])
-        begun = datetime.fromtimestamp((file_id.int >> 80) / 1000, UTC)
-        return (UUID(app_id) if file_id.version == 7 else None), begun
-    except ValueError:
+        begun = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
+    except ValueError:  # no UUIDv7, or not of our time
         return None, _NEVER
+    return (owner_id if made.version == 7 else None), begun

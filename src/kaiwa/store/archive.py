@@ -28,7 +28,7 @@ from sqlalchemy import Column, Connection, LargeBinary, Table, select
 from kaiwa.domain.message import Outcome
 from kaiwa.errors import OperatorError
 from kaiwa.store.columns import ID, INPUTS, MICROS, MONEY, OUTCOME, from_micros, to_micros
-from kaiwa.store.tables import SCHEMA, metadata, upload_files
+from kaiwa.store.tables import SCHEMA, documents, metadata, upload_files
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -38,6 +38,9 @@ _CHUNK = 1 << 18
 _FILES = "files/"
 _GONE = "gone/"
 """Before the key of a file whose bytes were not there any more; the member is empty."""
+
+_KEYED = (upload_files, documents)
+"""Tables whose rows name bytes in the blob store."""
 
 Counts = Mapping[str, int]
 """Rows by table."""
@@ -179,7 +182,7 @@ class Writing:
             }
             spool.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             count += 1
-            if table is upload_files:
+            if table in _KEYED:
                 self.keys.append(row.key)
         return count
 
@@ -253,7 +256,7 @@ def _read_members(file: Path) -> Iterator[Manifest | Item]:
         keys: list[str] = []
         for table in metadata.sorted_tables:
             for item in _read_rows(table, _next(archive, _member(table))):
-                if table is upload_files:
+                if table in _KEYED:
                     keys += [str(row["key"]) for row in item[1]]
                 yield item
         for key in keys:

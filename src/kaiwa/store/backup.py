@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from anyio import CancelScope, to_thread
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from kaiwa.errors import BlobsForbidden, BlobsUnavailable, BlobTooLarge, NotFound, OperatorError
@@ -25,7 +25,7 @@ from kaiwa.store.archive import (
     read_piece,
 )
 from kaiwa.store.db import Database
-from kaiwa.store.tables import SCHEMA, apps, conversations, metadata
+from kaiwa.store.tables import SCHEMA, apps, conversations, knowledge_bases, metadata, segments
 
 _BLOB_ERRORS = (BlobsUnavailable, BlobsForbidden, BlobTooLarge)
 
@@ -75,8 +75,8 @@ def check_archive(file: Path) -> Manifest:
 async def restore(db: Database, blobs: BlobStore, file: Path, *, force: bool = False) -> Counts:
     """Put the archive's files into the store, then its rows, in one transaction, for all rows.
 
-    Raises `OperatorError` for a file that is no backup, and for a database that has apps or
-    conversations, unless `force` is given. Then nothing has changed.
+    Raises `OperatorError` for a file that is no backup, and for a database that has apps,
+    conversations or knowledge bases, unless `force` is given. Then nothing has changed.
     """
     if not force:
         await db.read(_check_empty)
@@ -190,10 +190,12 @@ async def _take_back(blobs: BlobStore, keys: Sequence[str]) -> None:
 
 def _check_empty(connection: Connection) -> None:
     if any(
-        connection.execute(select(table.c.id).limit(1)).first() for table in (apps, conversations)
+        connection.execute(select(table.c.id).limit(1)).first()
+        for table in (apps, conversations, knowledge_bases)
     ):
         raise OperatorError(
-            "The database already has apps or conversations; --force replaces everything in it."
+            "The database already has apps, conversations or knowledge bases; --force replaces"
+            " everything in it."
         )
 
 
@@ -214,4 +216,13 @@ def _replace(connection: Connection, file: Path, force: bool) -> Counts:
         table, portion = item
         connection.execute(insert(table), portion)
         counts[table.name] += len(portion)
+    if connection.dialect.name == "postgresql":
+        _go_on_counting(connection)
     return counts
+
+
+def _go_on_counting(connection: Connection) -> None:
+    """The next segment's number is behind all that were restored; SQLite sees to it by itself."""
+    counter = func.pg_get_serial_sequence(segments.name, segments.c.number.name)
+    last = func.coalesce(func.max(segments.c.number), 0) + 1
+    connection.execute(select(func.setval(counter, last, False)).select_from(segments))

@@ -13,7 +13,13 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, RowMapping, func, insert, literal, or_, select, update
 
-from kaiwa.domain.knowledge import ChunkRule, Document, DocumentSource, DocumentStatus
+from kaiwa.domain.file import StoredFile
+from kaiwa.domain.knowledge import (
+    ChunkRule,
+    Document,
+    DocumentSource,
+    DocumentStatus,
+)
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import MICROS, database_time
 from kaiwa.store.db import Database, Reads
@@ -182,27 +188,30 @@ async def list_documents(
     return await db.snapshot(unit)
 
 
-async def change_document(
+async def change_documents(
     db: Database,
     workspace_id: UUID,
-    document: Document,
+    base_id: UUID,
+    ids: Sequence[UUID],
     now: datetime,
     *,
-    name: str | None = None,
     enabled: bool | None = None,
     archived: bool | None = None,
-) -> Document:
-    """The document so changed; None leaves a thing as it is. Raises `NotFound`."""
-    given = {"name": name, "enabled": enabled, "archived": archived}
+) -> None:
+    """All of them, or none; None leaves a thing as it is. Raises `NotFound`."""
+    given = {"enabled": enabled, "archived": archived}
     values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    wanted = set(ids)
+    change = update(documents).where(
+        documents.c.id.in_(wanted), documents.c.base_id == base_id, LIVE
+    )
 
-    def unit(conn: Connection) -> Document:
-        touch_base(conn, workspace_id, document.base_id, now, found=True)
-        change = update(documents).where(documents.c.id == document.id, LIVE)
-        conn.execute(change.values(values | {"updated_at": now}))
-        return _get(conn, document.base_id, document.id)
+    def unit(conn: Connection) -> None:
+        touch_base(conn, workspace_id, base_id, now, found=True)
+        if conn.execute(change.values(values | {"updated_at": now})).rowcount != len(wanted):
+            raise NotFound("Document not found.")
 
-    return await db.write(unit)
+    await db.write(unit)
 
 
 async def delete_document(
@@ -308,3 +317,39 @@ async def release_documents(db: Database, owner: UUID) -> None:
     """Leave all that this worker has begun to others, at once."""
     change = update(documents).where(documents.c.owner == owner, IS_UNFINISHED)
     await db.write(lambda conn: conn.execute(change.values(owner=None, heartbeat_at=None)))
+
+
+async def find_document_file(db: Reads, document_id: UUID) -> StoredFile | None:
+    """Its bytes as a file, whosever it is: for who has shown a signature."""
+    query = (
+        select(*COLUMNS)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.base_id)
+        .where(documents.c.id == document_id, LIVE, knowledge_bases.c.deleted_at.is_(None))
+    )
+    row = await db.read(lambda conn: conn.execute(query).mappings().one_or_none())
+    return file_of(to_document(row)) if row else None
+
+
+def file_of(document: Document) -> StoredFile:
+    """The document's bytes, which belong to its workspace."""
+    return StoredFile(
+        id=document.id,
+        user_id=document.workspace_id,
+        name=document.name,
+        size=document.size,
+        extension=document.extension,
+        mime_type=document.mime_type,
+        type="document",
+        key=document.key,
+        created_at=document.created_at,
+    )
+
+
+def kept_keys(conn: Connection, keys: Sequence[str]) -> set[str]:
+    """Inside a unit: those of the keys under which a document's bytes lie that is not deleted."""
+    query = (
+        select(documents.c.key)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.base_id)
+        .where(documents.c.key.in_(keys), LIVE, knowledge_bases.c.deleted_at.is_(None))
+    )
+    return set(conn.scalars(query))

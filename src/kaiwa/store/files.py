@@ -17,6 +17,7 @@ from kaiwa.domain.message import Opening
 from kaiwa.errors import NotFound
 from kaiwa.store.columns import ID, MICROS
 from kaiwa.store.db import Database, Reads
+from kaiwa.store.documents import kept_keys
 from kaiwa.store.prepared import Prepared
 from kaiwa.store.rows import OF_USER, columns_of, ensure_user, message_file_row, scope_of
 from kaiwa.store.tables import apps, conversations, end_users, message_files, messages, upload_files
@@ -260,12 +261,13 @@ def forget_files(conn: Connection, message_ids: Sequence[UUID]) -> list[str]:
 
 
 async def known_keys(db: Reads, keys: Sequence[str]) -> set[str]:
-    """Those of the keys that a file has."""
+    """Those of the keys that a file or a document has."""
 
     def unit(conn: Connection) -> set[str]:
         found: set[str] = set()
         for some in _portions(keys):
             found.update(conn.scalars(select(upload_files.c.key).where(_KEY.in_(some))))
+            found.update(kept_keys(conn, some))
         return found
 
     return await db.read(unit)

@@ -10,12 +10,13 @@ from msgspec import Struct
 from sqlalchemy import Connection, Executable, RowMapping, func, insert, select, update
 
 from kaiwa.domain.knowledge import Indexing, KnowledgeBase, RetrievalSettings
-from kaiwa.errors import BaseNameTaken, NotFound
+from kaiwa.errors import BaseInUse, BaseNameTaken, InvalidParam, NotFound
 from kaiwa.store.db import Database, Reads
-from kaiwa.store.tables import documents, knowledge_bases, knowledge_keys
+from kaiwa.store.tables import app_configs, apps, documents, knowledge_bases, knowledge_keys
 
 _LIVE = knowledge_bases.c.deleted_at.is_(None)
-_OF_BASE = (documents.c.base_id == knowledge_bases.c.id) & documents.c.deleted_at.is_(None)
+_STILL = documents.c.deleted_at.is_(None)
+_OF_BASE = (documents.c.base_id == knowledge_bases.c.id) & _STILL
 
 
 def _counting(what: Any) -> Any:
@@ -41,6 +42,14 @@ class NewBase(Struct, frozen=True):
     embedding_provider: str = ""
     embedding_model: str = ""
     retrieval: RetrievalSettings = RetrievalSettings()
+
+
+class BaseKind(Struct, frozen=True):
+    """How all of a base's documents are indexed."""
+
+    indexing: Indexing
+    embedding_provider: str
+    embedding_model: str
 
 
 class KnowledgeKey(Struct, frozen=True):
@@ -107,8 +116,13 @@ async def change_base(
     description: str | None = None,
     permission: str | None = None,
     retrieval: RetrievalSettings | None = None,
+    kind: BaseKind | None = None,
 ) -> KnowledgeBase:
-    """The base so changed; None leaves a thing as it is. Raises `NotFound`, `BaseNameTaken`."""
+    """The base so changed; None leaves a thing as it is.
+
+    Raises `NotFound`, `BaseNameTaken`, and `InvalidParam` for another `kind` of a base that has
+    documents.
+    """
     given = {
         "name": name,
         "description": description,
@@ -118,9 +132,11 @@ async def change_base(
     values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
 
     def unit(conn: Connection) -> KnowledgeBase:
-        _get(conn, workspace_id, base_id)
+        base = _get(conn, workspace_id, base_id)
         if name is not None:
             _check_name(conn, workspace_id, name, base_id)
+        if kind is not None and kind != kind_of(base):
+            values.update(_changed_kind(base, kind))
         change = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
         conn.execute(change.values(values | {"updated_at": now}))
         return _get(conn, workspace_id, base_id)
@@ -128,15 +144,52 @@ async def change_base(
     return await db.write(unit)
 
 
+def kind_of(base: KnowledgeBase) -> BaseKind:
+    return BaseKind(base.indexing, base.embedding_provider, base.embedding_model)
+
+
+def _changed_kind(base: KnowledgeBase, kind: BaseKind) -> dict[str, Any]:
+    if base.document_count:
+        raise InvalidParam(
+            "The indexing technique and the embedding model of a dataset with documents cannot be"
+            " changed.",
+            params="indexing_technique",
+        )
+    more = {"dimensions": None, "version": knowledge_bases.c.version + 1}
+    return msgspec.structs.asdict(kind) | more
+
+
 async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: datetime) -> None:
-    """It is gone at once; what is in it is removed later. Raises `NotFound`."""
+    """It is gone at once with its documents; what they hold is removed later.
+
+    Whoever works on one of them loses it. Raises `NotFound` and `BaseInUse`.
+    """
 
     def unit(conn: Connection) -> None:
         _get(conn, workspace_id, base_id)
+        if _count_apps(conn, workspace_id, [base_id])[base_id]:
+            raise BaseInUse
         gone = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
         conn.execute(gone.values(deleted_at=now, version=knowledge_bases.c.version + 1))
+        theirs = update(documents).where(_STILL, documents.c.base_id == base_id)
+        conn.execute(theirs.values(deleted_at=now, status="completed", owner=None))
 
     await db.write(unit)
+
+
+async def count_apps(db: Reads, workspace_id: UUID, base_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many apps answer from each, by their current configurations."""
+    return await db.read(lambda conn: _count_apps(conn, workspace_id, base_ids))
+
+
+def _count_apps(conn: Connection, workspace_id: UUID, base_ids: Sequence[UUID]) -> dict[UUID, int]:
+    current = (
+        select(app_configs.c.config)
+        .join(apps, apps.c.config_id == app_configs.c.id)
+        .where(apps.c.workspace_id == workspace_id, apps.c.deleted_at.is_(None))
+    )
+    configs = conn.scalars(current).all()
+    return {one: sum(str(one) in config for config in configs) for one in base_ids}
 
 
 async def get_base(db: Reads, workspace_id: UUID, base_id: UUID) -> KnowledgeBase:
@@ -226,3 +279,8 @@ async def find_knowledge_caller(db: Reads, digest: bytes) -> KnowledgeKey | None
     query = _KEYS.where(knowledge_keys.c.digest == digest, knowledge_keys.c.revoked_at.is_(None))
     row = await db.read(lambda conn: conn.execute(query).one_or_none())
     return KnowledgeKey(*row) if row else None
+
+
+async def list_base_ids(db: Reads) -> set[UUID]:
+    """Of all workspaces, deleted ones too, as long as anything is known of them."""
+    return await db.read(lambda conn: set(conn.scalars(select(knowledge_bases.c.id))))

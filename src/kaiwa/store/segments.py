@@ -46,13 +46,18 @@ def to_segment(row: RowMapping) -> Segment:
     return Segment(**found)
 
 
+def write_keywords(keywords: Sequence[str]) -> str:
+    """As a segment's row holds them."""
+    return msgspec.json.encode(keywords).decode()
+
+
 def _row(document: Document, generation: int, new: NewSegment, now: datetime) -> dict[str, Any]:
     return msgspec.structs.asdict(new) | {
         "workspace_id": document.workspace_id,
         "base_id": document.base_id,
         "document_id": document.id,
         "generation": generation,
-        "keywords": msgspec.json.encode(new.keywords).decode(),
+        "keywords": write_keywords(new.keywords),
         "scope": document.base_id.hex,
         "enabled": True,
         "created_at": now,
@@ -89,7 +94,8 @@ async def add_segments(
 
     def unit(conn: Connection) -> None:
         hold(conn, document.id, owner)
-        conn.execute(insert(segments), rows)
+        if rows:
+            conn.execute(insert(segments), rows)
 
     await db.write(unit)
 
@@ -124,7 +130,8 @@ async def set_embeddings(
     def unit(conn: Connection) -> None:
         done = documents.c.segments_done + len(vectors)
         hold(conn, document.id, owner, segments_done=done)
-        conn.execute(_EMBED, [{"this": number, "vector": vector} for number, vector in vectors])
+        if vectors:
+            conn.execute(_EMBED, [{"this": number, "vector": vector} for number, vector in vectors])
 
     await db.write(unit)
 
@@ -246,16 +253,20 @@ async def insert_segments(
 
     def unit(conn: Connection) -> None:
         touch_base(conn, document.workspace_id, document.base_id, now, found=True)
+        # Asked here: a new version may have come since the document was read.
+        now_found = select(documents.c.generation).where(documents.c.id == document.id, LIVE)
+        generation = conn.scalar(now_found)
+        if generation is None:
+            raise NotFound("Document not found.")
         last = select(func.max(segments.c.position)).where(
-            segments.c.document_id == document.id,
-            segments.c.generation == document.generation,
+            segments.c.document_id == document.id, segments.c.generation == generation
         )
         before = conn.scalar(last) or 0
-        rows = [_row(document, document.generation, one, now) for one in new]
+        rows = [_row(document, generation, one, now) for one in new]
         conn.execute(
             insert(segments), [row | {"position": before + row["position"]} for row in rows]
         )
-        _count_again(conn, document, now)
+        _count_again(conn, document, generation, now)
 
     await db.write(unit)
 
@@ -274,7 +285,7 @@ async def change_segment(
         )
         if not conn.execute(change.values(values | {"updated_at": now})).rowcount:
             raise NotFound("Segment not found.")
-        _count_again(conn, document, now)
+        _count_again(conn, document, document.generation, now)
 
     await db.write(unit)
 
@@ -291,13 +302,13 @@ async def delete_segment(db: Database, document: Document, segment_id: UUID, now
         )
         if not conn.execute(gone).rowcount:
             raise NotFound("Segment not found.")
-        _count_again(conn, document, now)
+        _count_again(conn, document, document.generation, now)
 
     await db.write(unit)
 
 
-def _count_again(conn: Connection, document: Document, now: datetime) -> None:
-    count, tokens, words = _total(conn, document, document.generation)
+def _count_again(conn: Connection, document: Document, generation: int, now: datetime) -> None:
+    count, tokens, words = _total(conn, document, generation)
     change = update(documents).where(documents.c.id == document.id, LIVE)
     conn.execute(
         change.values(

@@ -358,6 +358,7 @@ documents = Table(
 Index("ix_documents_base_id", documents.c.base_id, documents.c.position)
 Index("ix_documents_origin", documents.c.base_id, documents.c.origin)
 Index("ix_documents_batch", documents.c.base_id, documents.c.batch)
+Index("ix_documents_key", documents.c.key)
 
 # Written out for the same reason as `IS_RUNNING`.
 IS_UNFINISHED = text("status IN ('waiting', 'parsing', 'splitting', 'indexing')")

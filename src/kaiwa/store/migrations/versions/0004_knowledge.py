@@ -128,6 +128,7 @@ def _create_documents() -> None:
     op.create_index("ix_documents_base_id", "documents", ["base_id", "position"])
     op.create_index("ix_documents_origin", "documents", ["base_id", "origin"])
     op.create_index("ix_documents_batch", "documents", ["base_id", "batch"])
+    op.create_index("ix_documents_key", "documents", ["key"])
     op.create_index(
         "ix_documents_unfinished",
         "documents",
