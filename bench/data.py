@@ -34,6 +34,7 @@ class Prepared:
     def __init__(self, db: Database, app: App, key: str, user_id: UUID) -> None:
         self._db = db
         self._app = app
+        self.workspace_id = app.workspace_id
         self._user_id = user_id
         self.key = key
         self.ids: list[str] = []

@@ -43,3 +43,14 @@ PICTURE = Target("a picture of 1 MB in a turn, CPU", "ms", 10)
 
 GROWTH = Target("mixed load, memory grows", "MB/min", 1)
 ERRORS = Target("mixed load", "errors", 0)
+
+_SEARCH = "a base of 100,000 segments, 8 searches at once"
+SEARCH_P50 = Target(f"{_SEARCH}, p50", "ms", 15)
+SEARCH_P99 = Target(f"{_SEARCH}, p99", "ms", 40)
+SEARCH_LATE = Target(f"{_SEARCH}: a token beside them comes late, p99", "ms", 20)
+SEARCH_MEMORY = Target("memory of a base", "× its vectors", 1.3)
+
+RETRIEVAL_WORDS = Target(
+    "full text, questions that share words with their passage, recall@5", "", 0.9, least=True
+)
+RETRIEVAL_HYBRID = Target("hybrid above the better of its halves, nDCG@10", "", 0, least=True)

@@ -41,6 +41,7 @@ BROAD_CATCHES = {
     "chat/agent.py": {"_run"},
     "chat/running.py": {"_run", "_quietly"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
+    "providers/embeddings/onnx.py": {"_open"},
     "providers/tools/mcp_connection.py": {"live"},
     "worker.py": {"_repeat"},
 }
@@ -57,6 +58,8 @@ KEPT_CATCHES = {
 
 LATE_IMPORTS = {
     "files/parsers/child.py",
+    "knowledge/shelf.py",
+    "providers/embeddings/onnx.py",
     "providers/prices.py",
     "providers/registry.py",
     "providers/tools/services.py",

@@ -39,10 +39,13 @@ from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
+from kaiwa.knowledge.search import SearchMeans
+from kaiwa.knowledge.shelf import Shelf
 from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
+from kaiwa.providers.comparing import Comparers
 from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
 from kaiwa.providers.tools.builtin import BuiltinTools
@@ -177,6 +180,8 @@ class House:
     keeper: Keeper
     extractor: Extractor
     toolbox: Toolbox
+    comparers: Comparers
+    search: SearchMeans
 
     def __init__(
         self,
@@ -218,6 +223,13 @@ class House:
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
+        self.comparers = Comparers(self.catalog, http, settings.rerank_model)
+        self.search = SearchMeans(
+            db,
+            Shelf(settings.knowledge_memory),
+            self.comparers.embedder,
+            self.comparers.reranker,
+        )
         services = await self._open.enter_async_context(Services(settings.tools, http))
         self.toolbox = make_toolbox(
             settings, self.catalog, services, self.extractor, http, guarded, self.clock

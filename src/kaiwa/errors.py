@@ -169,6 +169,10 @@ class ModerationFailed(CompletionFailed):
     """What was said cannot be checked at the moment. Please try again later."""
 
 
+class KnowledgeUnsearchable(CompletionFailed):
+    """The knowledge base cannot be searched by meaning: its vectors are of another model."""
+
+
 class PicturesNotSupported(CompletionFailed):
     """The model cannot look at pictures."""
 

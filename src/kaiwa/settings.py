@@ -27,6 +27,11 @@ _CHOICES = {
 _FORMS = {
     "default_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "image_model": (r"(?s)[^/]+/.", "written as provider/model"),
+    "rerank_model": (r"(?s)[^/]+/.", "written as provider/model"),
+    "embedding_model": (
+        r"(?s)hashed$|[^/]+/.",
+        "written as provider/model, onnx/folder, or hashed",
+    ),
     "public_url": ("https?://.", "an address that begins with http:// or https://"),
     "search_url": ("https?://.", "an address that begins with http:// or https://"),
 }
@@ -41,6 +46,7 @@ _BOUNDS = {
     "audio_limit": (1, 1e12),
     "transcription_limit": (1, 1e9),
     "video_limit": (1, 1e12),
+    "knowledge_memory": (1, 1e13),
 }
 _TYPES = {
     "int": "a whole number",
@@ -145,6 +151,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """`provider/model` that listens, or `sherpa_onnx/` and the folder of a model."""
     transcription_limit: int = 15_728_640
     """The largest recording that is listened to."""
+    embedding_model: str = ""
+    """`provider/model`, `onnx/` and a folder, or `hashed`: what new knowledge bases compare by."""
+    rerank_model: str = ""
+    """`provider/model` that ranks passages where a search asks for `default`."""
+    knowledge_memory: int = 1_000_000_000
+    """For the knowledge bases that are searched; the one used last stays in any case."""
     log_flagged: bool = False
     """Whether the log has the texts that moderation has flagged."""
     search_url: str = ""

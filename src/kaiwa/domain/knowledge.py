@@ -30,7 +30,8 @@ class RetrievalSettings(Struct, frozen=True):
     vector_weight: float = 0.7
     keyword_weight: float = 0.3
     rerank_model: str = ""
-    """`provider/model` that orders what was found anew; empty: none."""
+    """`provider/model` that orders what was found anew, `default` for that of the settings; empty:
+    none."""
 
 
 class KnowledgeBase(Struct, frozen=True):

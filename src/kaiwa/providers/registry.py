@@ -12,8 +12,8 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from kaiwa.errors import OperatorError
-from kaiwa.ports import ChatModel, ToolOutput
-from kaiwa.providers import models, tools
+from kaiwa.ports import ChatModel, Embedder, ToolOutput
+from kaiwa.providers import embeddings, models, tools
 from kaiwa.providers.http import Operator
 
 Create = Callable[[Mapping[str, object], Operator], ChatModel]
@@ -37,6 +37,11 @@ def list_kinds() -> list[str]:
 def load_tool(module: str, function: str) -> Callable[..., Awaitable[str | ToolOutput]]:
     """The function of a built-in tool; reads files the first time."""
     return getattr(import_module(f"{tools.__name__}.{module}"), function)
+
+
+def load_embedder(kind: str) -> Callable[[str], Embedder]:
+    """What opens a model of a kind of our own, a file in `embeddings/`; reads files."""
+    return import_module(f"{embeddings.__name__}.{kind}").create
 
 
 def _load(kind: str) -> Create:

@@ -1,14 +1,15 @@
-"""What is found in knowledge bases: by words in the database, by vectors in memory.
+"""What a search asks of the database: which segments have a word, and what the found ones are.
 
 Only segments that are enabled, of the version that is found, in documents that are enabled and not
 archived, are ever found.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, select, text, update
+from msgspec import Struct
+from sqlalchemy import BigInteger, Connection, and_, select, text, type_coerce, update
 
 from kaiwa.domain.knowledge import Passage
 from kaiwa.domain.terms import Term
@@ -24,78 +25,123 @@ _SEEN = and_(
     documents.c.deleted_at.is_(None),
 )
 
-# The documents' join comes after the ranking alone has chosen: what cannot be seen is rare.
-_SQLITE = text(
-    "SELECT found.rowid AS number, -bm25(segment_search, 0.0, 1.0) AS score"
-    " FROM segment_search AS found"
-    " JOIN segments ON segments.number = found.rowid"
-    " JOIN documents ON documents.id = segments.document_id"
-    " WHERE segment_search MATCH :query"
-    " AND segments.generation = documents.generation AND segments.enabled"
-    " AND documents.enabled AND NOT documents.archived AND documents.deleted_at IS NULL"
-    " ORDER BY score DESC, number LIMIT :most"
-)
-_POSTGRES = text(
-    "SELECT segments.number, ts_rank_cd(segments.search, asked, 1) AS score"
-    " FROM segments JOIN documents ON documents.id = segments.document_id,"
-    " to_tsquery('simple', :query) AS asked"
-    " WHERE segments.base_id = :base AND segments.search @@ asked"
-    " AND segments.generation = documents.generation AND segments.enabled"
-    " AND documents.enabled AND NOT documents.archived AND documents.deleted_at IS NULL"
-    " ORDER BY score DESC, number LIMIT :most"
-)
+_NUMBERS = {
+    "sqlite": text(
+        "SELECT group_concat(rowid) FROM segment_search WHERE segment_search MATCH :query"
+    ),
+    "postgresql": text(
+        "SELECT string_agg(number::text, ',') FROM segments"
+        " WHERE base_id = :base AND search @@ to_tsquery('simple', :query)"
+    ),
+}
 
 
-async def search_words(
-    db: Reads, base_id: UUID, terms: Sequence[Term], most: int
-) -> list[tuple[int, float]]:
-    """Numbers and scores of the segments that have any of the terms, the best first."""
-    if not terms:
-        return []
+async def list_having(
+    db: Reads, base_id: UUID, terms: Sequence[Term], *, mostly: bool
+) -> list[str]:
+    """For each term the numbers of all segments of the base that have it, apart by commas.
 
-    def unit(conn: Connection) -> list[tuple[int, float]]:
-        if conn.dialect.name == "postgresql":
-            query = " | ".join([f"'{term.text}'{':*' if term.prefix else ''}" for term in terms])
-            bound: dict[str, Any] = {"query": query, "base": base_id, "most": most}
-            rows = conn.execute(_POSTGRES, bound)
+    They are in no order, and some cannot be seen. `mostly`: most of all segments are of this base,
+    and it is quicker to have those of others among them.
+    """
+
+    def unit(conn: Connection) -> list[str]:
+        engine = conn.dialect.name
+        ask = _NUMBERS[engine]
+        if engine == "postgresql":
+            bound = [{"base": base_id, "query": _to_lexeme(term)} for term in terms]
         else:
-            words = " OR ".join([f'"{term.text}"{"*" if term.prefix else ""}' for term in terms])
-            query = f"(scope : {base_id.hex}) AND (terms : ({words}))"
-            rows = conn.execute(_SQLITE, {"query": query, "most": most})
-        return [(number, score) for number, score in rows]
+            scope = "" if mostly else f"(scope : {base_id.hex}) AND "
+            bound = [{"query": f"{scope}(terms : {_to_phrase(term)})"} for term in terms]
+        return [conn.scalar(ask, one) or "" for one in bound]
 
     return await db.read(unit)
 
 
-async def read_version(db: Reads, base_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """The versions of those bases that there are."""
-    query = select(knowledge_bases.c.id, knowledge_bases.c.version).where(
-        knowledge_bases.c.id.in_(base_ids), knowledge_bases.c.deleted_at.is_(None)
-    )
-    return await db.read(lambda conn: {row.id: row.version for row in conn.execute(query)})
+def _to_lexeme(term: Term) -> str:
+    return f"'{term.text}'{':*' if term.prefix else ''}"
 
 
-def _vectors(base_id: UUID, after: int, portion: int) -> Any:
-    return (
-        select(segments.c.number, segments.c.embedding)
-        .join(documents, documents.c.id == segments.c.document_id)
-        .where(
-            segments.c.base_id == base_id,
-            segments.c.number > after,
-            segments.c.embedding.is_not(None),
-            _SEEN,
+def _to_phrase(term: Term) -> str:
+    return f'"{term.text}"{"*" if term.prefix else ""}'
+
+
+class Seen(Struct, frozen=True):
+    """The segments of a base that can be found, ordered by number."""
+
+    numbers: "array[int]"
+    changed: "array[int]"
+    """When each was changed, in microseconds since 1970."""
+    lengths: "array[int]"
+    """In words."""
+
+
+async def list_seen(db: Reads, base_id: UUID, after: int, portion: int) -> Seen:
+    """Those behind the number `after`, so many at most."""
+    query = (
+        select(
+            segments.c.number,
+            type_coerce(segments.c.updated_at, BigInteger),
+            segments.c.words,
         )
+        .join(documents, documents.c.id == segments.c.document_id)
+        .where(segments.c.base_id == base_id, segments.c.number > after, _SEEN)
         .order_by(segments.c.number)
         .limit(portion)
     )
 
+    def unit(conn: Connection) -> Seen:
+        seen = Seen(array("q"), array("q"), array("q"))
+        for number, changed, length in conn.execute(query):
+            seen.numbers.append(number)
+            seen.changed.append(changed)
+            seen.lengths.append(length)
+        return seen
 
-async def read_vectors(
-    db: Reads, base_id: UUID, after: int, portion: int
-) -> list[tuple[int, bytes]]:
-    """Numbers and vectors of what can be found, those behind `after`, so many at most."""
-    query = _vectors(base_id, after, portion)
-    return await db.read(lambda conn: [(row.number, row.embedding) for row in conn.execute(query)])
+    return await db.read(unit)
+
+
+async def read_vectors(db: Reads, numbers: Sequence[int]) -> dict[int, bytes]:
+    """The vectors of those that have one, by number."""
+    query = select(segments.c.number, segments.c.embedding).where(
+        segments.c.number.in_(numbers), segments.c.embedding.is_not(None)
+    )
+    return await db.read(lambda conn: {row.number: row.embedding for row in conn.execute(query)})
+
+
+class Candidate(Struct, frozen=True):
+    """What tells how well a segment answers."""
+
+    terms: str
+    embedding: bytes | None
+
+
+async def read_candidates(db: Reads, numbers: Sequence[int]) -> dict[int, Candidate]:
+    """By number; those that are gone are left out."""
+    query = select(segments.c.number, segments.c.terms, segments.c.embedding).where(
+        segments.c.number.in_(numbers)
+    )
+    return await db.read(
+        lambda conn: {number: Candidate(*found) for number, *found in conn.execute(query)}
+    )
+
+
+class Standing(Struct, frozen=True):
+    """How a base stands."""
+
+    version: int
+    dimensions: int | None
+    """Of its vectors; None as long as there are none."""
+
+
+async def read_standings(db: Reads, base_ids: Sequence[UUID]) -> dict[UUID, Standing]:
+    """Of those bases that there are."""
+    query = select(
+        knowledge_bases.c.id, knowledge_bases.c.version, knowledge_bases.c.dimensions
+    ).where(knowledge_bases.c.id.in_(base_ids), knowledge_bases.c.deleted_at.is_(None))
+    return await db.read(
+        lambda conn: {one: Standing(*found) for one, *found in conn.execute(query)}
+    )
 
 
 async def read_passages(db: Reads, scored: Sequence[tuple[int, float]]) -> list[Passage]:

@@ -408,7 +408,17 @@ segments = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_segments_document_id", segments.c.document_id, segments.c.generation, segments.c.position)
-Index("ix_segments_base_id", segments.c.base_id, segments.c.number)
+# Holds all that a search asks of every segment of a base, so that their rows are not read.
+Index(
+    "ix_segments_base_id",
+    segments.c.base_id,
+    segments.c.number,
+    segments.c.document_id,
+    segments.c.generation,
+    segments.c.enabled,
+    segments.c.updated_at,
+    segments.c.words,
+)
 
 citations = Table(
     "citations",

@@ -175,7 +175,19 @@ def _create_segments() -> None:
     op.create_index(
         "ix_segments_document_id", "segments", ["document_id", "generation", "position"]
     )
-    op.create_index("ix_segments_base_id", "segments", ["base_id", "number"])
+    op.create_index(
+        "ix_segments_base_id",
+        "segments",
+        [
+            "base_id",
+            "number",
+            "document_id",
+            "generation",
+            "enabled",
+            "updated_at",
+            "words",
+        ],
+    )
 
 
 def _create_search() -> None:

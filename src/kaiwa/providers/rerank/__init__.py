@@ -1,0 +1,1 @@
+"""Models that tell how well passages answer a question."""
