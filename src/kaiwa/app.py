@@ -31,7 +31,6 @@ from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.domain.app import AppConfig
 from kaiwa.domain.file import StoredFile
 from kaiwa.domain.knowledge import KnowledgeBase, Passage, RetrievalSettings
-from kaiwa.domain.terms import query_terms
 from kaiwa.domain.usage import Price
 from kaiwa.errors import OperatorError
 from kaiwa.files.extract import Extractor
@@ -39,13 +38,16 @@ from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
-from kaiwa.knowledge.search import SearchMeans
+from kaiwa.knowledge.embedding import embed_written
+from kaiwa.knowledge.ingest import Ingest
+from kaiwa.knowledge.search import SearchMeans, search
 from kaiwa.knowledge.shelf import Shelf
+from kaiwa.knowledge.workshop import Workshop
 from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
-from kaiwa.providers.comparing import Comparers
+from kaiwa.providers.comparing import Comparers, split_model
 from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
 from kaiwa.providers.tools.builtin import BuiltinTools
@@ -56,7 +58,6 @@ from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
 from kaiwa.store.postgres import open_postgres, read_postgres_schema
-from kaiwa.store.search import read_passages, search_words
 from kaiwa.store.sqlite import open_sqlite, read_sqlite_schema
 from kaiwa.store.tables import SCHEMA
 from kaiwa.web import pages
@@ -65,6 +66,8 @@ from kaiwa.worker import UpkeepSettings, keep_up
 logger = logging.getLogger(__name__)
 
 _FILE = "kaiwa.db"
+DOCUMENT_LIMITS = Limits(seconds=300, text=50_000_000)
+"""For documents that are to be searched: nobody waits for them with a question."""
 
 
 def now() -> datetime:
@@ -182,6 +185,7 @@ class House:
     toolbox: Toolbox
     comparers: Comparers
     search: SearchMeans
+    workshop: Workshop
 
     def __init__(
         self,
@@ -242,6 +246,9 @@ class House:
         self._open.callback(upkeep.cancel_scope.cancel)
         wanted = _upkeep_settings(settings)
         upkeep.start_soon(keep_up, db, self.blobs, self.clock, wanted, running.message_ids)
+        self.workshop = self._make_workshop(db)
+        if settings.ingest_at_once:
+            upkeep.start_soon(self.workshop.run)
         await self._open.enter_async_context(running)
         room = FileRoom(
             self.keeper, self.blobs, self.extractor, new_id, _model_links(settings, self)
@@ -258,6 +265,14 @@ class House:
         trace: TracebackType | None,
     ) -> None:
         await self._open.aclose()
+
+    def _make_workshop(self, db: Database) -> Workshop:
+        # Documents that people wait for in a conversation do not wait for these.
+        at_once = self.settings.ingest_at_once or 1
+        extractor = Extractor(DOCUMENT_LIMITS, at_once, 0)
+        ingest = Ingest(db, self.blobs, extractor, self.comparers.embedder, self.clock, new_id)
+        silence = self.settings.abandoned_after
+        return Workshop(db, ingest, self.clock, new_id, at_once=at_once, silence=silence)
 
     async def kit_for(self, config: AppConfig) -> Kit:
         """The ports for one turn with this configuration. Raises `ProviderNotInitialized`."""
@@ -306,27 +321,16 @@ def _site(house: House, guesses: Guesses) -> Site:
         links=house.links,
         extractor=house.extractor,
         open_tools=house.toolbox.open,
-        search_knowledge=partial(_search_words, house.context.db),
-        embed=_embed_nothing,
+        search_knowledge=partial(_search, house.search),
+        embed=partial(embed_written, open_embedder=house.comparers.embedder),
+        embedding=split_model(settings.embedding_model),
     )
 
 
-async def _search_words(
-    db: Database, query: str, bases: Sequence[KnowledgeBase], settings: RetrievalSettings
+async def _search(
+    means: SearchMeans, query: str, bases: Sequence[KnowledgeBase], settings: RetrievalSettings
 ) -> list[Passage]:
-    """By words alone."""
-    found: list[tuple[int, float]] = []
-    for base in bases:
-        found += await search_words(db, base.id, query_terms(query), settings.top_k)
-    scored = [(number, score / (1 + score)) for number, score in found]
-    scored.sort(key=lambda one: one[1], reverse=True)
-    least = settings.score_threshold or 0.0
-    kept = [one for one in scored if one[1] >= least]
-    return await read_passages(db, kept[: settings.top_k])
-
-
-async def _embed_nothing(base: KnowledgeBase, texts: Sequence[str]) -> list[bytes | None]:
-    return [None for _ in texts]
+    return await search(query, bases, settings, means, own_method=False)
 
 
 def _turn_limits(settings: Settings) -> TurnLimits:

@@ -47,6 +47,7 @@ _BOUNDS = {
     "transcription_limit": (1, 1e9),
     "video_limit": (1, 1e12),
     "knowledge_memory": (1, 1e13),
+    "ingest_at_once": (0, 64),
 }
 _TYPES = {
     "int": "a whole number",
@@ -155,6 +156,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """`provider/model`, `onnx/` and a folder, or `hashed`: what new knowledge bases compare by."""
     rerank_model: str = ""
     """`provider/model` that ranks passages where a search asks for `default`."""
+    ingest_at_once: int = 2
+    """Documents that this process reads and indexes at once; 0 leaves them to others."""
     knowledge_memory: int = 1_000_000_000
     """For the knowledge bases that are searched; the one used last stays in any case."""
     log_flagged: bool = False

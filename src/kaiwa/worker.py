@@ -14,12 +14,20 @@ from kaiwa.files.sweeping import erase, find_orphans, sweep_unused
 from kaiwa.ports import BlobStore, Clock
 from kaiwa.store.conversations import purge_conversations
 from kaiwa.store.db import Database
+from kaiwa.store.documents import forget_documents
 from kaiwa.store.messages import beat, close_abandoned
+from kaiwa.store.segments import remove_old_segments
 
 logger = logging.getLogger(__name__)
 
 _ABANDONED_SECONDS = 10
 _PURGE_SECONDS = 3600
+_TIDY_SECONDS = 60
+_TIDIED_AT_ONCE = 500
+_TIDY_PAUSE = 0.05
+"""So that answers are written in between."""
+_FORGET_AFTER = timedelta(days=1)
+"""Longer than it takes to find the bytes of a document's earlier versions."""
 ORPHANED_AFTER = timedelta(hours=1)
 """An upload may take so long from its beginning until its row is written."""
 
@@ -51,11 +59,15 @@ async def keep_up(
         if count := await purge_conversations(db, before, partial(erase, blobs)):
             logger.info("purged %d deleted conversations", count)
 
+    async def tidy() -> None:
+        await tidy_knowledge(db, blobs, clock)
+
     sweep = Sweep(db, blobs, clock, settings)
     async with anyio.create_task_group() as jobs:
         jobs.start_soon(_repeat, close, min(_ABANDONED_SECONDS, settings.abandoned_after))
         jobs.start_soon(_repeat, purge, _PURGE_SECONDS)
         jobs.start_soon(_repeat, sweep.run, _PURGE_SECONDS)
+        jobs.start_soon(_repeat, tidy, _TIDY_SECONDS)
 
 
 class Sweep:
@@ -82,6 +94,17 @@ class Sweep:
         if gone:
             logger.info("removed %d files that nothing knew of", len(gone))
         await self._blobs.tidy(now - ORPHANED_AFTER)
+
+
+async def tidy_knowledge(db: Database, blobs: BlobStore, clock: Clock) -> None:
+    """Remove, in portions, what is not found any more of deleted and replaced documents."""
+    removed = 1
+    while removed:
+        removed = await remove_old_segments(db, _TIDIED_AT_ONCE)
+        await anyio.sleep(_TIDY_PAUSE)
+    while keys := await forget_documents(db, clock() - _FORGET_AFTER, _TIDIED_AT_ONCE):
+        await erase(blobs, keys)
+        await anyio.sleep(_TIDY_PAUSE)
 
 
 async def close_what_is_abandoned(db: Database, clock: Clock, settings: UpkeepSettings) -> None:

@@ -92,9 +92,14 @@ async def serving(
     clock: Clock = now,
     **settings: object,
 ) -> AsyncGenerator[TestServer]:
-    """Serve until the block ends; `settings` override the defaults."""
+    """Serve until the block ends; `settings` override the defaults.
+
+    Documents are left to the tests, unless they set `ingest_at_once`.
+    """
     url = DATABASES.url_for(folder)
-    found = structs.replace(Settings(data=str(folder), database_url=url), **settings)
+    found = structs.replace(
+        Settings(data=str(folder), database_url=url, ingest_at_once=0), **settings
+    )
     with closing(open_socket("127.0.0.1", 0)) as listener:
         async with House(found, timer, clock) as house, _listening(house, listener) as server:
             yield server

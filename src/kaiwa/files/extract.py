@@ -19,6 +19,7 @@ from msgspec import Struct
 
 import kaiwa
 from kaiwa.domain.file import StoredFile
+from kaiwa.domain.knowledge import ChunkRule
 from kaiwa.errors import FileTooLarge, KaiwaError, UnsupportedFileType
 from kaiwa.files.kinds import Kind
 from kaiwa.files.parsers.wire import BROKEN_CODE, STARVED_CODE, Limits, Order, Report
@@ -44,6 +45,8 @@ _START: Final = (
     "from kaiwa.files.parsers.child import main; main()"
 )
 _LONGEST_REPORT = 10_000
+_GROWTH: Final = 8
+"""A text that is cut comes with its words, and with parts of it twice."""
 _REMEMBERED: Final = 4_000_000
 
 _TOO_LONG = "Reading the document took too long."
@@ -64,6 +67,17 @@ class Extracted(Struct, frozen=True):
     text: str
     pages: int | None
     characters: int
+    tokens: int
+
+
+class Pieces(Struct, frozen=True):
+    """A document's text in pieces, never none: each is a line, to be read as `parsers.wire.Piece`.
+
+    They are left as they came, for to read all of a long document at once takes its time.
+    """
+
+    lines: list[bytes]
+    pages: int | None
     tokens: int
 
 
@@ -95,10 +109,23 @@ class Extractor:
         `UnsupportedFileType` when it is broken, locked, has no text, takes too long or too much
         memory, or is of a kind that cannot be read. A `KaiwaError` says that no process starts.
         """
+        report, text = await self._ask(data, kind, None)
+        try:
+            return Extracted(text.decode(), report.pages, report.characters, report.tokens)
+        except UnicodeError as error:
+            raise UnsupportedFileType(_BROKEN) from error
+
+    async def cut(self, data: bytes, kind: Kind, rule: ChunkRule) -> Pieces:
+        """The document's text, cut by the rule. Raises as `extract`."""
+        report, lines = await self._ask(data, kind, rule)
+        return Pieces(lines.split(b"\n"), report.pages, report.tokens)
+
+    async def _ask(self, data: bytes, kind: Kind, rule: ChunkRule | None) -> tuple[Report, bytes]:
         if not is_readable(kind):
             raise UnsupportedFileType(f"The text of a .{kind.extension} file cannot be read.")
+        order = Order(_PARSERS[kind.extension], kind.extension, os.getpid(), self._limits, rule)
         async with self._free:
-            said = await _run(data, kind, self._limits)
+            said = await _run(data, order)
         return _understand(said)
 
 
@@ -107,16 +134,16 @@ def is_readable(kind: Kind) -> bool:
     return kind.type == "document" and kind.extension in _PARSERS
 
 
-async def _run(data: bytes, kind: Kind, limits: Limits) -> bytes:
+async def _run(data: bytes, order: Order) -> bytes:
     """What a child said; it is gone when this returns or raises."""
-    order = Order(_PARSERS[kind.extension], kind.extension, os.getpid(), limits)
     child = None
     with anyio.CancelScope(shield=True):  # so that no child is started that nobody knows
         child = await _start(order)
     assert child
     try:
-        with anyio.move_on_after(limits.seconds):
-            said = await _converse(child, data, limits)
+        with anyio.move_on_after(order.limits.seconds):
+            most = order.limits.text * (_GROWTH if order.rule else 1) + _LONGEST_REPORT
+            said = await _converse(child, data, most)
             code = await child.wait()
             if code == 0:
                 return said
@@ -146,7 +173,7 @@ async def _start(order: Order) -> Process:
     )
 
 
-async def _converse(child: Process, data: bytes, limits: Limits) -> bytes:
+async def _converse(child: Process, data: bytes, most: int) -> bytes:
     """It says nothing before it has heard all, so one may follow on the other."""
     assert child.stdin
     assert child.stdout
@@ -156,7 +183,7 @@ async def _converse(child: Process, data: bytes, limits: Limits) -> bytes:
     said = bytearray()
     async for piece in child.stdout:
         said += piece
-        if len(said) > limits.text + _LONGEST_REPORT:
+        if len(said) > most:
             raise UnsupportedFileType(_BROKEN)
     return bytes(said)
 
@@ -169,14 +196,15 @@ def _fault_of(code: int) -> KaiwaError:
     return KaiwaError()
 
 
-def _understand(said: bytes) -> Extracted:
+def _understand(said: bytes) -> tuple[Report, bytes]:
+    """What it found, and the text or its pieces."""
     line, _, text = said.partition(b"\n")
     try:
         report = msgspec.json.decode(line, type=Report)
-        if report.refusal is None:
-            return Extracted(text.decode(), report.pages, report.characters, report.tokens)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise UnsupportedFileType(_BROKEN) from error
+    if report.refusal is None:
+        return report, text
     if report.too_large:
         raise FileTooLarge(report.refusal)
     raise UnsupportedFileType(report.refusal)

@@ -11,7 +11,20 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, RowMapping, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    TextClause,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from kaiwa.domain.file import StoredFile
 from kaiwa.domain.knowledge import (
@@ -24,7 +37,7 @@ from kaiwa.errors import NotFound
 from kaiwa.store.columns import MICROS, database_time
 from kaiwa.store.db import Database, Reads
 from kaiwa.store.rows import columns_of
-from kaiwa.store.tables import IS_UNFINISHED, documents, knowledge_bases
+from kaiwa.store.tables import IS_UNFINISHED, documents, knowledge_bases, segments
 
 COLUMNS = columns_of(Document, documents)
 LIVE = documents.c.deleted_at.is_(None)
@@ -239,11 +252,9 @@ async def claim_document(
 ) -> Document | None:
     """The oldest that nobody works on, or whose worker has not been heard of for so long."""
     moment = database_time()
-    stale = documents.c.heartbeat_at < moment - silence // timedelta(microseconds=1)
-    free = or_(documents.c.owner.is_(None), documents.c.heartbeat_at.is_(None), stale)
     this = (
         select(documents.c.id)
-        .where(IS_UNFINISHED, LIVE, free)
+        .where(*_free(silence))
         .order_by(documents.c.created_at, documents.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -265,6 +276,18 @@ async def claim_document(
         return to_document(row) if row else None
 
     return await db.write(unit)
+
+
+async def is_work_waiting(db: Reads, silence: timedelta) -> bool:
+    """Whether `claim_document` would find one: a look that writes nothing."""
+    query = select(documents.c.id).where(*_free(silence)).limit(1)
+    return await db.read(lambda conn: conn.scalar(query)) is not None
+
+
+def _free(silence: timedelta) -> list[ColumnElement[bool] | TextClause]:
+    stale = documents.c.heartbeat_at < database_time() - silence // timedelta(microseconds=1)
+    free = or_(documents.c.owner.is_(None), documents.c.heartbeat_at.is_(None), stale)
+    return [IS_UNFINISHED, LIVE, free]
 
 
 async def beat_documents(db: Database, owner: UUID, ids: Sequence[UUID]) -> set[UUID]:
@@ -314,9 +337,10 @@ async def fail_document(
 
 
 async def release_documents(db: Database, owner: UUID) -> None:
-    """Leave all that this worker has begun to others, at once."""
+    """Leave all that this worker has begun to others, at once; it was no failed attempt."""
     change = update(documents).where(documents.c.owner == owner, IS_UNFINISHED)
-    await db.write(lambda conn: conn.execute(change.values(owner=None, heartbeat_at=None)))
+    free = {"owner": None, "heartbeat_at": None, "attempts": documents.c.attempts - 1}
+    await db.write(lambda conn: conn.execute(change.values(free)))
 
 
 async def find_document_file(db: Reads, document_id: UUID) -> StoredFile | None:
@@ -343,6 +367,34 @@ def file_of(document: Document) -> StoredFile:
         key=document.key,
         created_at=document.created_at,
     )
+
+
+async def forget_documents(db: Database, deleted_before: datetime, portion: int) -> list[str]:
+    """Remove the rows of those deleted before then whose segments are gone, so many at most.
+
+    The keys of their bytes, which are to be removed after that. Bases go when they are empty.
+    """
+    gone = (
+        select(documents.c.id)
+        .where(
+            documents.c.deleted_at < deleted_before,
+            ~exists().where(segments.c.document_id == documents.c.id),
+        )
+        .limit(portion)
+    )
+    forget = delete(documents).where(documents.c.id.in_(gone)).returning(documents.c.key)
+    empty = delete(knowledge_bases).where(
+        knowledge_bases.c.deleted_at < deleted_before,
+        ~exists().where(documents.c.base_id == knowledge_bases.c.id),
+    )
+
+    def unit(conn: Connection) -> list[str]:
+        keys = list(conn.scalars(forget))
+        if not keys:  # their bytes were removed before: nothing else leads to them
+            conn.execute(empty)
+        return keys
+
+    return await db.write(unit)
 
 
 def kept_keys(conn: Connection, keys: Sequence[str]) -> set[str]:

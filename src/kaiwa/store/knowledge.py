@@ -171,6 +171,7 @@ async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: date
             raise BaseInUse
         gone = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
         conn.execute(gone.values(deleted_at=now, version=knowledge_bases.c.version + 1))
+        # So that whoever works on one of them stops.
         theirs = update(documents).where(_STILL, documents.c.base_id == base_id)
         conn.execute(theirs.values(deleted_at=now, status="completed", owner=None))
 

@@ -8,7 +8,18 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from kaiwa.domain.knowledge import Document, Segment
 from kaiwa.errors import NotFound
@@ -174,25 +185,44 @@ async def finish_document(
     return await db.write(unit)
 
 
-_OLD = (
-    select(segments.c.number)
-    .join(documents, documents.c.id == segments.c.document_id)
-    .join(knowledge_bases, knowledge_bases.c.id == segments.c.base_id)
-    .where(
-        or_(
-            segments.c.generation < documents.c.generation,
-            documents.c.deleted_at.is_not(None),
-            knowledge_bases.c.deleted_at.is_not(None),
+async def list_vector_sizes(db: Reads, document: Document) -> set[int]:
+    """Bytes of the vectors of the version that is being made; of one model all are the same."""
+    query = (
+        select(func.length(segments.c.embedding))
+        .where(
+            segments.c.document_id == document.id,
+            segments.c.generation == document.generation + 1,
+            segments.c.embedding.is_not(None),
         )
+        .distinct()
     )
-    .limit(bindparam("most"))
+    return await db.read(lambda conn: set(conn.scalars(query)))
+
+
+_GONE = documents.c.deleted_at.is_not(None)
+_REPLACED = exists().where(
+    segments.c.document_id == documents.c.id, segments.c.generation < documents.c.generation
+)
+# From the documents to their segments, never through all segments: an index answers for each.
+_WITH_OLD = select(documents.c.id, documents.c.generation, _GONE.label("gone")).where(
+    or_(
+        _GONE & exists().where(segments.c.document_id == documents.c.id),
+        _REPLACED,
+    )
 )
 
 
 async def remove_old_segments(db: Database, portion: int) -> int:
-    """Of those that nothing finds any more, so many at most; how many."""
-    query = delete(segments).where(segments.c.number.in_(_OLD))
-    return await db.write(lambda conn: conn.execute(query, {"most": portion}).rowcount)
+    """Of those that nothing finds any more, so many at most, of one document; how many."""
+    found = await db.read(lambda conn: conn.execute(_WITH_OLD.limit(1)).one_or_none())
+    if found is None:
+        return 0
+    document_id, generation, gone = found
+    old = select(segments.c.number).where(segments.c.document_id == document_id)
+    if not gone:
+        old = old.where(segments.c.generation < generation)
+    query = delete(segments).where(segments.c.number.in_(old.limit(portion)))
+    return await db.write(lambda conn: conn.execute(query).rowcount)
 
 
 def _total(conn: Connection, document: Document, generation: int) -> tuple[int, int, int]:

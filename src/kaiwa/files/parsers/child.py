@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -94,7 +94,10 @@ def _read(order: Order) -> tuple[Report, bytes]:
     if not text:
         raise UnsupportedFileType(NO_TEXT)
     report = Report(pages=parsed.pages, characters=len(text), tokens=count_tokens(text))
-    return report, text.encode()
+    if order.rule is None:
+        return report, text.encode()
+    cutting: Any = import_module(f"{parsers.__name__}.cutting")
+    return report, cutting.cut_up(text, order.rule, order.extension)
 
 
 def _join(pieces: Iterable[str], limits: Limits) -> str:

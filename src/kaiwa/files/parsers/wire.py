@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from kaiwa.domain.knowledge import ChunkRule
+
 NO_TEXT: Final = "There is no text in the document."
 BROKEN_CODE: Final = 65
 """The child's exit code when a parser has raised."""
@@ -33,6 +35,8 @@ class Order(Struct, frozen=True):
     parent: int
     """The server's process id; the child does not stay without it."""
     limits: Limits
+    rule: ChunkRule | None = None
+    """How the text is cut; None: it is wanted as it is."""
 
 
 class Report(Struct, frozen=True):
@@ -45,6 +49,16 @@ class Report(Struct, frozen=True):
     pages: int | None = None
     characters: int = 0
     tokens: int = 0
+
+
+class Piece(Struct, frozen=True, array_like=True):
+    """What the child says of each piece of a text that was cut, one in a line."""
+
+    content: str
+    answer: str
+    terms: str
+    """As `domain/terms.py` makes them, apart by spaces."""
+    tokens: int
 
 
 class Parsed(NamedTuple):
