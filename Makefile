@@ -41,6 +41,7 @@ lock: ## Make the lock files anew (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --group build -o requirements.lock
 	uv pip compile $(LOCK) pyproject.toml --group build --extra mcp -c requirements.lock -o requirements-mcp.lock
 	uv pip compile $(LOCK) pyproject.toml --group build --extra sherpa -c requirements.lock -o requirements-sherpa.lock
+	uv pip compile $(LOCK) pyproject.toml --group build --extra onnx -c requirements.lock -o requirements-onnx.lock
 	uv pip compile $(LOCK) pyproject.toml --group build --group dev --extra mcp -c requirements-mcp.lock -o requirements-dev.lock
 
 LOCK = --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from kaiwa.domain.app import App
 from kaiwa.domain.file import StoredFile
+from kaiwa.domain.knowledge import Document, KnowledgeBase, document_key
 from kaiwa.errors import BlobsUnavailable
 from kaiwa.files.sweeping import Swept, erase, find_orphans, sweep_unused
 from kaiwa.ports import BlobStore
@@ -19,10 +20,12 @@ from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.store.apps import delete_app
 from kaiwa.store.conversations import delete_conversation, purge_conversations
 from kaiwa.store.db import Database
+from kaiwa.store.documents import add_document, delete_document, replace_document
 from kaiwa.store.files import add_file, find_file
+from kaiwa.store.knowledge import delete_base
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.worker import Sweep, UpkeepSettings
-from tests.store.sample import at, make_app, new_file, send, tick
+from tests.store.sample import at, make_app, make_base, new_document, new_file, send, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -155,3 +158,54 @@ async def test_purging_removes_bytes_and_a_store_that_is_away_does_not_stop_it(
         assert await find_file(db, file.id) is None
     assert await keys_of(blobs) == {two.key}
     assert await find_orphans(db, blobs, NOW + HOUR) == {two.key: 5}
+
+
+async def keep_document(db: Database, blobs: BlobStore, base: KnowledgeBase) -> Document:
+    """A document of long ago with its bytes."""
+    new = new_document(base, new_id=lambda: id_of(NOW - 9 * HOUR))
+    await put(blobs, new.key)
+    return await add_document(db, base.workspace_id, base.id, new, tick())
+
+
+async def orphans_of(db: Database, blobs: BlobStore) -> set[str]:
+    return {*await find_orphans(db, blobs, NOW - HOUR)}
+
+
+async def test_the_bytes_of_documents_stay_and_those_of_deleted_ones_go(
+    db: Database, blobs: BlobStore
+) -> None:
+    base = await make_base(db)
+    document, deleted = [await keep_document(db, blobs, base) for _ in range(2)]
+    assert await orphans_of(db, blobs) == set()
+    await delete_document(db, base.workspace_id, deleted, tick())
+    assert await orphans_of(db, blobs) == {deleted.key}
+    await delete_base(db, base.workspace_id, base.id, tick())
+    assert await orphans_of(db, blobs) == {document.key, deleted.key}
+    sweep = Sweep(db, blobs, lambda: NOW, UpkeepSettings())
+    await sweep.run()
+    await sweep.run()
+    assert await keys_of(blobs) == set()
+
+
+async def test_the_bytes_of_a_documents_earlier_version_go_and_a_new_one_may_take_its_time(
+    db: Database, blobs: BlobStore
+) -> None:
+    base = await make_base(db)
+    document = await keep_document(db, blobs, base)
+    coming = await put(blobs, document_key(base.id, document.id, id_of(NOW)))
+    old = await put(blobs, document_key(base.id, document.id, id_of(NOW - 5 * HOUR)))
+    assert await orphans_of(db, blobs) == {old}
+    new = replace(new_document(base), id=document.id, key=coming)
+    await replace_document(db, base.workspace_id, document, new, tick())
+    assert await orphans_of(db, blobs) == {old, document.key}
+
+
+@pytest.mark.parametrize(
+    "key", ["knowledge/a/b/c", f"knowledge/{'0' * 32}/{'0' * 32}/{'f' * 32}", "knowledge/x.txt"]
+)
+async def test_what_looks_like_a_documents_bytes_is_left_alone(
+    db: Database, blobs: BlobStore, key: str
+) -> None:
+    await make_base(db)
+    await put(blobs, key)
+    assert await orphans_of(db, blobs) == set()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import anyio
 import pytest
 
 from kaiwa.domain.knowledge import RetrievalSettings
@@ -13,7 +14,7 @@ from kaiwa.knowledge.shelf import Shelf
 from kaiwa.store.documents import change_document, delete_document, list_documents
 from kaiwa.store.knowledge import delete_base
 from kaiwa.store.segments import change_segment, list_segments
-from tests.support.bases import NOW, Bases, contents
+from tests.support.bases import NOW, ROOM, Bases, contents
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +34,7 @@ JAPANESE = (
     "鍵は一度だけ表示され、ハッシュだけが保存されます。",
     "画像はモデルに渡す前に検査され、縮小されます。",
 )
+EVERY = "question, backups, key, pictures"
 METHODS = ("semantic_search", "full_text_search", "hybrid_search", "keyword_search")
 
 
@@ -123,19 +125,19 @@ async def test_several_bases_are_searched_each_by_its_own_settings(bases: Bases)
 
 async def test_what_is_disabled_archived_or_deleted_is_not_found(bases: Bases):
     base = await bases.make("Guide", *ENGLISH)
-    assert len(await bases.search("a model", base, top_k=9)) == 4
+    assert len(await bases.search(EVERY, base, top_k=9)) == 4
     listed, _ = await list_documents(bases.db, base.id)
     one, two, three, four = sorted(listed, key=lambda document: document.position)
     now, place = NOW, bases.workspace_id
     await change_document(bases.db, place, one, now, enabled=False)
     await change_document(bases.db, place, two, now, archived=True)
     await delete_document(bases.db, place, three, now)
-    assert contents(await bases.search("a model", base, top_k=9)) == [ENGLISH[3]]
+    assert contents(await bases.search(EVERY, base, top_k=9)) == [ENGLISH[3]]
     (segment,), _ = await list_segments(bases.db, four)
     await change_segment(bases.db, four, segment.id, {"enabled": False}, now)
-    assert await bases.search("a model", base, top_k=9) == []
+    assert await bases.search(EVERY, base, top_k=9) == []
     await change_document(bases.db, place, one, now, enabled=True)
-    assert contents(await bases.search("a model", base, top_k=9)) == [ENGLISH[0]]
+    assert contents(await bases.search(EVERY, base, top_k=9)) == [ENGLISH[0]]
 
 
 async def test_what_is_added_or_changed_is_found_at_once(bases: Bases):
@@ -235,12 +237,26 @@ async def test_a_reranker_has_the_last_word_unless_it_is_away(
 
 
 async def test_the_memory_of_bases_is_bounded(bases: Bases):
-    bases.shelf = Shelf(1)
-    for number in range(3):
-        base = await bases.make(f"Guide {number}", *ENGLISH)
-        assert (await bases.search("revoked key", base))[0].segment.content == ENGLISH[2]
-        assert 0 < bases.shelf.size < 10_000_000
-    alone = bases.shelf.size
-    bases.shelf = Shelf(1 << 40)
-    await bases.search("key", base)
-    assert bases.shelf.size == alone
+    made = [await bases.make(f"Guide {number}", *ENGLISH) for number in range(3)]
+    sizes: dict[int, int] = {}
+    for room in (1, ROOM):
+        bases.shelf = Shelf(room)
+        for base in made:
+            found = await bases.search("revoked key", base)
+            assert found[0].segment.content == ENGLISH[2]
+        sizes[room] = bases.shelf.size
+    assert sizes[ROOM] == 3 * sizes[1] > 0
+
+
+async def test_all_who_search_at_once_find_the_same(bases: Bases):
+    base = await bases.make("Guide", *ENGLISH)
+    found: list[list[str]] = []
+
+    async def ask() -> None:
+        found.append(contents(await bases.search("revoked key", base)))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(ask)
+    assert len(found) == 8
+    assert all(one == found[0] for one in found)

@@ -342,6 +342,10 @@ async def test_what_is_in_a_deleted_base_is_not_found_and_goes(
     assert await read_version(db, [base.id]) == {}
     with pytest.raises(NotFound):
         await finish_document(db, later, OWNER, tick(), None)
+    with pytest.raises(DocumentLost):
+        await add_segments(db, later, OWNER, [piece("Owls.")], tick())
+    await fall_silent(db, later, 100)
+    assert await claim_document(db, OWNER, LEASE, tick()) is None
     with pytest.raises(NotFound):
         await insert_segments(db, document, [piece("Dogs.")], tick())
     assert await remove_old_segments(db, 10) == 1
@@ -430,7 +434,14 @@ async def test_what_is_found_is_always_one_whole_version(db: Database, steps: li
     base = await make_base(db, str(uuid7()))
     document = await make_found(db, base, "pair 0 1", "pair 0 2")
     await replace_document(db, DEFAULT_WORKSPACE, document, new_document(base), tick())
-    story = Story(db, base, document)
+    try:
+        await tell(Story(db, base, document), steps)
+    finally:
+        await delete_base(db, DEFAULT_WORKSPACE, base.id, tick())
+
+
+async def tell(story: Story, steps: list[str]) -> None:
+    db, base, document = story.db, story.base, story.document
     for step in steps:
         await story.take(step)
         found = sorted(await found_by(db, base, "pair"))
@@ -439,7 +450,6 @@ async def test_what_is_found_is_always_one_whole_version(db: Database, steps: li
         listed, total = await list_segments(db, await get_document(db, base.id, document.id))
         assert sorted(one.content for one in listed) == found
         assert total == len(found)
-    await delete_base(db, DEFAULT_WORKSPACE, base.id, tick())
 
 
 async def test_a_document_is_added_with_all_that_is_known_of_it(

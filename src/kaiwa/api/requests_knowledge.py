@@ -57,7 +57,7 @@ class Rewriting(Struct, frozen=True):
 class DatasetRequest(Struct, frozen=True):
     """A new knowledge base."""
 
-    name: str
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
     description: str = ""
     indexing_technique: Literal["high_quality", "economy"] | None = None
     permission: Literal["only_me", "all_team_members", "partial_members"] = "only_me"
@@ -69,7 +69,7 @@ class DatasetRequest(Struct, frozen=True):
 class DatasetChange(Struct, frozen=True):
     """What is to be different; the rest stays."""
 
-    name: str | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
     description: str | None = None
     indexing_technique: Literal["high_quality", "economy"] | None = None
     permission: Literal["only_me", "all_team_members", "partial_members"] | None = None

@@ -24,16 +24,8 @@ def dampen(length: float, average: float) -> float:
 
 def count_terms(text: str, asked: Sequence[Term]) -> list[int]:
     """How often each asked term is among these terms, which stand apart by spaces."""
-    whole = {term.text: 0 for term in asked}
-    prefixes = [term.text for term in asked if term.prefix]
-    begun = dict.fromkeys(prefixes, 0)
-    for word in text.split(" "):
-        if word in whole:
-            whole[word] += 1
-        for prefix in prefixes:
-            if word.startswith(prefix):
-                begun[prefix] += 1
-    return [begun[term.text] if term.prefix else whole[term.text] for term in asked]
+    spread = f" {text.replace(' ', '  ')} "
+    return [spread.count(f" {one.text}" if one.prefix else f" {one.text} ") for one in asked]
 
 
 def score_words(counts: Sequence[int], weights: Sequence[float], damping: float) -> float:

@@ -25,8 +25,12 @@ Places = NDArray[np.int32]
 _PORTION: Final = 8192
 """Numbers of segments that one portion is for."""
 _STEPS: Final = 127
-_PLACES: Final = 4 << 20
-"""Bytes of places of words that a block remembers."""
+_PLACES: Final = 16 << 20
+"""Bytes of places of words that a block remembers, at most."""
+_MOSTLY: Final = 8
+"""How many times as many segments there may be in all before others are told apart first."""
+_SAMPLED: Final = 16
+"""One of so many scores tells roughly which are the best."""
 _ENTRY: Final = 200
 """Bytes beside them, for each word."""
 
@@ -124,12 +128,17 @@ class Block:
 
     @property
     def size(self) -> int:
-        """In bytes, with all that it may come to remember."""
-        own = self._numbers.nbytes + self._damping.nbytes + _PLACES
+        """In bytes."""
+        own = self._numbers.nbytes + self._damping.nbytes + int(self._places.currsize)
         return own + sum(
             one.numbers.nbytes + one.changed.nbytes + one.rows.nbytes + one.scales.nbytes
             for one in self.portions.values()
         )
+
+    @property
+    def holds_most(self) -> bool:
+        """Whether a good part of the segments of all bases is in it; numbers are given in turn."""
+        return len(self) > 0 and self._numbers[-1] < _MOSTLY * len(self)
 
     def number(self, place: int) -> int:
         """Of the segment at this place."""
@@ -139,18 +148,22 @@ class Block:
         """The places of all that have the term, when they are remembered."""
         return self._places.get(term)
 
-    def read_places(self, numbers: str) -> Places:
-        """The same from their numbers, apart by commas. For a thread."""
+    def read_places(self, lists: Sequence[str]) -> list[Places]:
+        """The same from lists of numbers, apart by commas. For a thread when they are long."""
+        return [self._read_places(numbers) for numbers in lists]
+
+    def _read_places(self, numbers: str) -> Places:
         given = np.fromstring(numbers, np.int64, sep=",")
         if not len(self._numbers):
             return np.zeros(0, np.int32)
         found = np.searchsorted(self._numbers, given).clip(max=len(self._numbers) - 1)
         return found[self._numbers[found] == given].astype(np.int32)
 
-    def remember(self, term: Term, places: Places) -> None:
+    def remember(self, terms: Sequence[Term], places: Sequence[Places]) -> None:
         """As far as there is room."""
-        if places.nbytes + _ENTRY <= _PLACES:
-            self._places[term] = places
+        for term, one in zip(terms, places, strict=True):
+            if one.nbytes + _ENTRY <= _PLACES:
+                self._places[term] = one
 
     def weigh(self, places: Sequence[Places]) -> list[float]:
         """What each word tells, by the places it has."""
@@ -201,11 +214,10 @@ def _shrink(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
 
 def _best(scores: Floats, most: int) -> NDArray[np.intp]:
     """The places of the highest scores, the best first; of equals the first."""
-    if len(scores) > most:
-        least = np.partition(scores, len(scores) - most)[len(scores) - most]
-        above = np.flatnonzero(scores > least)
-        equal = np.flatnonzero(scores == least)[: most - len(above)]
-        chosen = np.sort(np.concatenate([above, equal]))
-    else:
-        chosen = np.arange(len(scores))
-    return chosen[np.argsort(-scores[chosen], kind="stable")]
+    chosen = np.arange(len(scores))
+    if len(scores) > _SAMPLED * most:
+        sample = np.sort(scores[::_SAMPLED])
+        rough = np.flatnonzero(scores >= sample[-1 - 2 * (most // _SAMPLED + 1)])
+        chosen = rough if len(rough) >= most else chosen
+    order = np.argsort(-scores[chosen], kind="stable")
+    return chosen[order[:most]]

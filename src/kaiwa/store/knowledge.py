@@ -15,7 +15,8 @@ from kaiwa.store.db import Database, Reads
 from kaiwa.store.tables import app_configs, apps, documents, knowledge_bases, knowledge_keys
 
 _LIVE = knowledge_bases.c.deleted_at.is_(None)
-_OF_BASE = (documents.c.base_id == knowledge_bases.c.id) & documents.c.deleted_at.is_(None)
+_STILL = documents.c.deleted_at.is_(None)
+_OF_BASE = (documents.c.base_id == knowledge_bases.c.id) & _STILL
 
 
 def _counting(what: Any) -> Any:
@@ -159,7 +160,10 @@ def _changed_kind(base: KnowledgeBase, kind: BaseKind) -> dict[str, Any]:
 
 
 async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: datetime) -> None:
-    """It is gone at once; what is in it is removed later. Raises `NotFound` and `BaseInUse`."""
+    """It is gone at once with its documents; what they hold is removed later.
+
+    Whoever works on one of them loses it. Raises `NotFound` and `BaseInUse`.
+    """
 
     def unit(conn: Connection) -> None:
         _get(conn, workspace_id, base_id)
@@ -168,10 +172,8 @@ async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: date
         gone = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
         conn.execute(gone.values(deleted_at=now, version=knowledge_bases.c.version + 1))
         # So that whoever works on one of them stops.
-        inside = update(documents).where(
-            documents.c.base_id == base_id, documents.c.deleted_at.is_(None)
-        )
-        conn.execute(inside.values(deleted_at=now, status="completed"))
+        theirs = update(documents).where(_STILL, documents.c.base_id == base_id)
+        conn.execute(theirs.values(deleted_at=now, status="completed", owner=None))
 
     await db.write(unit)
 

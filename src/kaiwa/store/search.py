@@ -6,7 +6,6 @@ archived, are ever found.
 
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -37,26 +36,34 @@ _NUMBERS = {
 }
 
 
-async def list_having(db: Reads, base_id: UUID, term: Term) -> str:
-    """The numbers of all segments that have the term, apart by commas, in no order.
+async def list_having(
+    db: Reads, base_id: UUID, terms: Sequence[Term], *, mostly: bool
+) -> list[str]:
+    """For each term the numbers of all segments of the base that have it, apart by commas.
 
-    Those that cannot be seen are among them.
+    They are in no order, and some cannot be seen. `mostly`: most of all segments are of this base,
+    and it is quicker to have those of others among them.
     """
 
-    def unit(conn: Connection) -> str:
+    def unit(conn: Connection) -> list[str]:
         engine = conn.dialect.name
+        ask = _NUMBERS[engine]
         if engine == "postgresql":
-            bound: dict[str, Any] = {"base": base_id, "query": _to_lexeme(term)}
+            bound = [{"base": base_id, "query": _to_lexeme(term)} for term in terms]
         else:
-            star = "*" if term.prefix else ""
-            bound = {"query": f'(scope : {base_id.hex}) AND (terms : "{term.text}"{star})'}
-        return conn.scalar(_NUMBERS[engine], bound) or ""
+            scope = "" if mostly else f"(scope : {base_id.hex}) AND "
+            bound = [{"query": f"{scope}(terms : {_to_phrase(term)})"} for term in terms]
+        return [conn.scalar(ask, one) or "" for one in bound]
 
     return await db.read(unit)
 
 
 def _to_lexeme(term: Term) -> str:
     return f"'{term.text}'{':*' if term.prefix else ''}"
+
+
+def _to_phrase(term: Term) -> str:
+    return f'"{term.text}"{"*" if term.prefix else ""}'
 
 
 class Seen(Struct, frozen=True):

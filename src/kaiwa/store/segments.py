@@ -105,7 +105,8 @@ async def add_segments(
 
     def unit(conn: Connection) -> None:
         hold(conn, document.id, owner)
-        conn.execute(insert(segments), rows)
+        if rows:
+            conn.execute(insert(segments), rows)
 
     await db.write(unit)
 
@@ -140,7 +141,8 @@ async def set_embeddings(
     def unit(conn: Connection) -> None:
         done = documents.c.segments_done + len(vectors)
         hold(conn, document.id, owner, segments_done=done)
-        conn.execute(_EMBED, [{"this": number, "vector": vector} for number, vector in vectors])
+        if vectors:
+            conn.execute(_EMBED, [{"this": number, "vector": vector} for number, vector in vectors])
 
     await db.write(unit)
 
