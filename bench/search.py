@@ -25,7 +25,7 @@ from bench.runs import Bench
 from kaiwa.domain.knowledge import KnowledgeBase, RetrievalSettings, SearchMethod
 from kaiwa.knowledge.search import SearchMeans, search
 
-_COUNT: Final = int(os.environ.get("K3N", "100000"))
+_COUNT: Final = 100_000
 _DIMENSIONS: Final = 384
 _WORDS: Final = 80
 """Of a segment; the words are as common as those of a language."""

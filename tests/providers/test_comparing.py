@@ -5,6 +5,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -24,6 +25,8 @@ from tests.support.comparing_server import ComparingServer, Fault, error, vector
 pytestmark = pytest.mark.anyio
 
 load_embedder("hashed")  # reads files
+
+TINY_MODEL = Path(__file__).parent / "tiny_model"
 
 
 @pytest.fixture
@@ -247,3 +250,23 @@ async def test_other_forms_of_a_word_are_close():
 def test_there_is_one_model_of_spellings():
     with pytest.raises(OperatorError):
         create("large")
+
+
+@pytest.mark.parametrize("first", [False, True])
+async def test_a_model_in_a_folder_is_run(http: Operator, tmp_path: Path, first: bool):
+    """One of eight numbers for each word: its key, backup, hold and query have a vector each."""
+    pytest.importorskip("onnxruntime", reason="pip install kaiwa[onnx]")
+    for file in TINY_MODEL.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "1_Pooling").mkdir()
+    pooling = msgspec.json.encode({"pooling_mode_cls_token": first})
+    (tmp_path / "1_Pooling" / "config.json").write_bytes(pooling)
+    prompts = msgspec.json.encode({"prompts": {"query": "query "}})
+    (tmp_path / "config_sentence_transformers.json").write_bytes(prompts)
+    embedder = await Comparers(Catalog(http, {}, {}), http).embedder("onnx", str(tmp_path))
+    key, both, hold = await embedder.embed(["key", "key backup", "hold"])
+    assert sum(value * value for value in both) == pytest.approx(1)
+    assert (both == key) is first
+    assert hold != key
+    asked = await embedder.embed(["key"], query=True)
+    assert asked == await embedder.embed(["query key"])

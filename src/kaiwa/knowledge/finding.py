@@ -44,8 +44,16 @@ class Question:
 class Finding:
     """One search of one base."""
 
-    def __init__(self, db: Reads, base: KnowledgeBase, block: "Block", asked: Question) -> None:
+    def __init__(
+        self,
+        db: Reads,
+        base: KnowledgeBase,
+        block: "Block",
+        asked: Question,
+        threads: anyio.CapacityLimiter,
+    ) -> None:
         self._db = db
+        self._threads = threads
         self._base = base
         self._block = block
         self._terms: Sequence[Term] = asked.terms
@@ -91,7 +99,9 @@ class Finding:
             if sum(map(len, lists)) < _AT_ONCE:
                 read = block.read_places(lists)
             else:
-                read = await anyio.to_thread.run_sync(block.read_places, lists)
+                read = await anyio.to_thread.run_sync(
+                    block.read_places, lists, limiter=self._threads
+                )
             found |= dict(zip(missing, read, strict=True))
             block.remember(missing, read)
         return [places for places in found.values() if places is not None]
@@ -99,7 +109,8 @@ class Finding:
     async def _choose_by_vector(self, vector: Sequence[float], most: int) -> list[int]:
         if len(self._block) <= _AT_ONCE:
             return self._block.choose_by_vector(vector, most)
-        return await anyio.to_thread.run_sync(self._block.choose_by_vector, vector, most)
+        choose = self._block.choose_by_vector
+        return await anyio.to_thread.run_sync(choose, vector, most, limiter=self._threads)
 
     def _score_words(
         self, stored: Mapping[int, Candidate], weights: Sequence[float], method: SearchMethod

@@ -111,7 +111,9 @@ async def _search_each(
         _check_dimensions(base, now, asked)
         block = await means.shelf.take(means.db, base, now)
         most = max(wanted, settings.top_k)
-        found = await Finding(means.db, base, block, asked).find(settings, most)
+        found = await Finding(means.db, base, block, asked, means.shelf.threads).find(
+            settings, most
+        )
         lists[place] = {
             (base.id, number): score for number, score in found if _passes(score, settings)
         }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SEEN_AT_ONCE: Final = 16_384
 _VECTORS_AT_ONCE: Final = 1024
+_THREADS: Final = 2
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class Shelf:
         self._room = room
         self._blocks: OrderedDict[UUID, Block] = OrderedDict()
         self._locks: dict[UUID, anyio.Lock] = {}
+        self.threads = anyio.CapacityLimiter(_THREADS)
+        """For what a search computes: more at once take longer and leave the loop less."""
 
     @property
     def size(self) -> int:
