@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import agents, idle, long, pages, retrieval, search, soak, streams, uploads
+from bench import agents, idle, ingest, long, pages, retrieval, search, soak, streams, uploads
 from bench.databases import SQLITE, serving_postgres
 from bench.figures import Table, describe_machine, overview
 from bench.runs import Bench
@@ -28,6 +28,7 @@ BENCHES: dict[str, Callable[[Bench], Coroutine[None, None, Table]]] = {
     "idle": idle.idle,
     "uploads": uploads.uploads,
     "pictures": uploads.pictures,
+    "ingest": ingest.ingest,
     "search": search.search_base,
     "retrieval": retrieval.retrieval,
     "soak": soak.soak,

@@ -44,6 +44,8 @@ PICTURE = Target("a picture of 1 MB in a turn, CPU", "ms", 10)
 GROWTH = Target("mixed load, memory grows", "MB/min", 1)
 ERRORS = Target("mixed load", "errors", 0)
 
+INGEST_RATE = Target("a PDF of 1,000 pages into a base", "pages/s", 50, least=True)
+
 _SEARCH = "a base of 100,000 segments, 8 searches at once"
 SEARCH_P50 = Target(f"{_SEARCH}, p50", "ms", 15)
 SEARCH_P99 = Target(f"{_SEARCH}, p99", "ms", 40)
