@@ -254,7 +254,7 @@ def revoke_key_command(settings: Given, key: str) -> None:
 
 
 @click.command("worker")
-@click.option("--at-once", type=click.IntRange(1, 64), help="Documents at once.  [ingest_at_once]")
+@click.option("--at-once", type=click.IntRange(1, 100), help="Documents at once.  [ingest_at_once]")
 @click.pass_obj
 def worker_command(settings: Given, at_once: int | None) -> None:
     """Index documents beside the servers on the same data, without serving anything.

@@ -47,7 +47,7 @@ _BOUNDS = {
     "transcription_limit": (1, 1e9),
     "video_limit": (1, 1e12),
     "knowledge_memory": (1, 1e13),
-    "ingest_at_once": (0, 64),
+    "ingest_at_once": (0, 100),
 }
 _TYPES = {
     "int": "a whole number",
