@@ -206,11 +206,12 @@ async def _examine_servers(
         return [], None
     finally:
         await http.close()
-    painter = catalog.find_entry(settings.image_model.partition("/")[0])
+    named = (settings.image_model, settings.speech_model)
+    used = {catalog.find_entry(name.partition("/")[0]) for name in named}
     problems += [
         f"The model server {state.name} cannot be used: {state.problem}."
         for state in states
-        if state.problem and (state.needed or state.name == painter)
+        if state.problem and (state.needed or state.name in used)
     ]
     if settings.image_model:
         try:
@@ -245,8 +246,8 @@ async def _examine_voice(settings: Settings, speaking: int, problems: list[str])
             await open_voice(name, catalog, http)
         elif speaking:
             problems.append(
-                f"{speaking} of the apps speak, but there is no voice: install espeak-ng (apt-get"
-                " install espeak-ng), set OPENAI_API_KEY, or name a voice as speech_model."
+                f"There is no voice for the apps that speak ({speaking}): install espeak-ng"
+                " (apt-get install espeak-ng), set OPENAI_API_KEY, or name a voice as speech_model."
             )
     except OperatorError as error:
         if (problem := say(error)) not in problems:  # one of the servers themselves is told above
