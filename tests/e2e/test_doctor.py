@@ -186,6 +186,32 @@ def test_a_search_engine_and_a_painter_that_are_away_are_told(tmp_path: Path) ->
     ]
 
 
+def test_the_voice_is_told(tmp_path: Path) -> None:
+    away = report_of(call(tmp_path, "doctor", "--json", KAIWA_SPEECH_MODEL="ollama/kokoro"))
+    assert away["voice"] == "ollama/kokoro"
+    assert ["model server ollama cannot be used" in one for one in away["problems"]] == [True]
+    done = call(tmp_path, "doctor", KAIWA_SPEECH_MODEL="silent")
+    assert "\nVoice: silent\n" in done.stdout
+    wrong = report_of(call(tmp_path, "doctor", "--json", KAIWA_SPEECH_MODEL="scripted/m"))
+    assert wrong["voice"] == "none"
+    assert wrong["problems"] == [
+        "The setting speech_model names 'scripted', which is no model server of the kind openai"
+        " that is set up."
+    ]
+
+
+def test_how_to_get_a_voice_is_told_where_an_app_speaks(tmp_path: Path) -> None:
+    nowhere = {"PATH": str(tmp_path / "nowhere")}
+    found = report_of(call(tmp_path, "doctor", "--json", **nowhere))
+    assert (found["voice"], found["problems"]) == ("none", [])
+    wanted = report_of(call(tmp_path, "doctor", "--json", **nowhere, KAIWA_SPEECH_MODEL="espeak"))
+    assert ["apt-get install espeak-ng" in problem for problem in wanted["problems"]] == [True]
+    make_key(tmp_path, app_file(name="Guide", text_to_speech={"enabled": True}))
+    needed = report_of(call(tmp_path, "doctor", "--json", **nowhere))
+    assert ["apt-get install espeak-ng" in problem for problem in needed["problems"]] == [True]
+    assert needed["problems"][0].startswith("There is no voice for the apps that speak (1)")
+
+
 def test_an_older_schema_is_told_and_left(tmp_path: Path) -> None:
     assert call(tmp_path, "migrate").returncode == 0
     file = tmp_path / "data" / "kaiwa.db"
