@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from kaiwa.api.auth import authorise
 from kaiwa.api.body import Body, read_uuid, user_or_default
-from kaiwa.api.form import read_fields
+from kaiwa.api.form_fields import read_fields
 from kaiwa.api.serving import notice_leaving
 from kaiwa.api.site import ApiRequest, Site, site_of
 from kaiwa.domain.app import Caller, SpeechConfig
