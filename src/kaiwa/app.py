@@ -37,7 +37,7 @@ from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
-from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
+from kaiwa.ports import BlobStore, Clock, Fetcher, Kit, Speaker
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
@@ -174,6 +174,8 @@ class House:
     keeper: Keeper
     extractor: Extractor
     toolbox: Toolbox
+    speaker: Speaker | None = None
+    """None when there is no voice."""
 
     def __init__(
         self,
@@ -233,7 +235,7 @@ class House:
         )
         self.context = Context(
             db, self.clock, new_id, new_id(), running, self.kit_for, room,
-            ToolLimits(settings.tool_timeout),
+            ToolLimits(settings.tool_timeout), settings.speech_patience,
         )  # fmt: skip
 
     async def __aexit__(
@@ -251,7 +253,8 @@ class House:
         if self.settings.default_model:
             side = await self.catalog.choose_default()
         tools = await self.toolbox.open(config.agent) if config.agent else ()
-        return Kit(model, side, tools)
+        speaks = config.speech is not None and config.speech.auto_play
+        return Kit(model, side, tools, self.speaker if speaks else None)
 
 
 def build(house: House) -> ASGIApp:

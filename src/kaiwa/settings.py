@@ -141,6 +141,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """`provider/model` that draws for agents; of a server that speaks OpenAI's image API."""
     speech_model: str = ""
     """`espeak`, or the `provider/model` that speaks; without it, whichever of them is there."""
+    speech_patience: float = 5
+    """How long a voice may be silent while an answer is still to be spoken; then it is over."""
     transcription_model: str = ""
     """`provider/model` that listens, or `sherpa_onnx/` and the folder of a model."""
     transcription_limit: int = 15_728_640
