@@ -47,6 +47,7 @@ from kaiwa.providers.tools.builtin import BuiltinTools
 from kaiwa.providers.tools.means import Means
 from kaiwa.providers.tools.services import Services, ServiceTools
 from kaiwa.providers.tools.toolbox import Toolbox
+from kaiwa.providers.voices import choose_voice, open_voice
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
@@ -174,7 +175,7 @@ class House:
     keeper: Keeper
     extractor: Extractor
     toolbox: Toolbox
-    speaker: Speaker | None = None
+    speaker: Speaker | None
     """None when there is no voice."""
 
     def __init__(
@@ -217,6 +218,7 @@ class House:
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
+        self.speaker = await find_speaker(settings, self.catalog, http)
         services = await self._open.enter_async_context(Services(settings.tools, http))
         self.toolbox = make_toolbox(
             settings, self.catalog, services, self.extractor, http, guarded, self.clock
@@ -287,6 +289,7 @@ def _site(house: House, guesses: Guesses) -> Site:
             patience=settings.write_timeout,
             public_url=settings.public_url.rstrip("/"),
             presigned=settings.presigned_links,
+            longest_speech=settings.speech_limit,
         ),
         guesses=guesses,
         keeper=house.keeper,
@@ -294,6 +297,8 @@ def _site(house: House, guesses: Guesses) -> Site:
         links=house.links,
         extractor=house.extractor,
         open_tools=house.toolbox.open,
+        speaker=house.speaker,
+        speaking=anyio.Semaphore(settings.speeches_at_once),
     )
 
 
@@ -314,6 +319,19 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
     return UpkeepSettings(
         settings.abandoned_after, settings.purge_after_days, settings.unused_files_after_days
     )
+
+
+async def find_speaker(settings: Settings, catalog: Catalog, http: Operator) -> Speaker | None:
+    """This installation's voice; one that cannot be had is none, for answers need none."""
+    name = await choose_voice(settings.speech_model, catalog)
+    if not name:
+        logger.info("nothing is read aloud: neither OpenAI's key nor espeak-ng is there")
+        return None
+    try:
+        return await open_voice(name, catalog, http)
+    except OperatorError as error:
+        logger.warning("nothing is read aloud: %s", error)
+        return None
 
 
 def make_toolbox(

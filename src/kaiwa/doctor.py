@@ -23,8 +23,9 @@ from kaiwa.providers.http import Operator
 from kaiwa.providers.openai_server import find_server
 from kaiwa.providers.tools.services import Services, ServiceState
 from kaiwa.providers.tools.web_search import check_search
+from kaiwa.providers.voices import choose_voice, open_voice
 from kaiwa.settings import Settings
-from kaiwa.store.apps import list_apps
+from kaiwa.store.apps import get_config, list_apps
 from kaiwa.store.db import measure
 from kaiwa.store.keys import list_keys
 from kaiwa.store.tables import SCHEMA
@@ -61,6 +62,7 @@ class DatabaseState(Struct, frozen=True, kw_only=True):
     size_bytes: int | None = None
     journal: str | None = None
     apps: int | None = None
+    speaking_apps: int = 0
     keys: int | None = None
 
 
@@ -85,6 +87,8 @@ class Report(Struct, frozen=True):
     default_model: str | None
     search_engine: str
     """`reachable`, `not reachable` or `not set up`."""
+    voice: str
+    """`espeak`, a `provider/model`, or `none`."""
     services: list[ServiceState]
     """The operator's own, that offer tools."""
     problems: list[str]
@@ -99,6 +103,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     storage = await _examine_storage(settings, problems)
     servers, default_model = await _examine_servers(settings, problems)
     search = await _examine_search(settings, problems)
+    voice = await _examine_voice(settings, database.speaking_apps, problems)
     services = await _examine_services(settings, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
@@ -115,6 +120,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
         servers,
         default_model,
         search,
+        voice,
         services,
         problems,
     )
@@ -154,6 +160,7 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         try:
             size, journal = await measure(db)
             apps, keys = await list_apps(db), await list_keys(db, None)
+            configs = [await get_config(db, app.id, app.config_id) for app in apps]
         finally:
             await db.close()
     except (OperatorError, KaiwaError) as error:
@@ -167,6 +174,7 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         size_bytes=size,
         journal=journal,
         apps=len(apps),
+        speaking_apps=sum(config.speech is not None for config in configs),
         keys=sum(key.revoked_at is None for key in keys),
     )
 
@@ -227,6 +235,28 @@ async def _examine_search(settings: Settings, problems: list[str]) -> str:
     return "not reachable"
 
 
+async def _examine_voice(settings: Settings, speaking: int, problems: list[str]) -> str:
+    """`speaking`: how many apps need one."""
+    http = Operator(settings.connect_timeout)
+    try:
+        catalog = make_catalog(settings, http)
+        name = await choose_voice(settings.speech_model, catalog)
+        if name:
+            await open_voice(name, catalog, http)
+        elif speaking:
+            problems.append(
+                f"{speaking} of the apps speak, but there is no voice: install espeak-ng (apt-get"
+                " install espeak-ng), set OPENAI_API_KEY, or name a voice as speech_model."
+            )
+    except OperatorError as error:
+        if (problem := say(error)) not in problems:  # one of the servers themselves is told above
+            problems.append(problem)
+        return "none"
+    finally:
+        await http.close()
+    return name or "none"
+
+
 async def _examine_services(settings: Settings, problems: list[str]) -> list[ServiceState]:
     http = Operator(settings.connect_timeout)
     try:
@@ -285,6 +315,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  {server.name}: {server.problem or server.state}"
     yield f"  default model: {report.default_model or 'unknown'}"
     yield f"Search engine: {report.search_engine}"
+    yield f"Voice: {report.voice}"
     for service in report.services:
         yield f"Service {service.name} ({service.kind}): {service.problem or 'reachable'}"
     yield ""

@@ -39,6 +39,8 @@ _BOUNDS = {
     "image_limit": (1, 1e12),
     "document_limit": (1, 1e12),
     "audio_limit": (1, 1e12),
+    "speech_limit": (1, 1e9),
+    "speeches_at_once": (1, 1e6),
     "transcription_limit": (1, 1e9),
     "video_limit": (1, 1e12),
 }
@@ -141,6 +143,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """`provider/model` that draws for agents; of a server that speaks OpenAI's image API."""
     speech_model: str = ""
     """`espeak`, or the `provider/model` that speaks; without it, whichever of them is there."""
+    speech_limit: int = 20_000
+    """The longest text that is read aloud, in characters."""
+    speeches_at_once: int = 32
+    """How many texts are read aloud at a time, besides answers that are spoken as written."""
     speech_patience: float = 5
     """How long a voice may be silent while an answer is still to be spoken; then it is over."""
     transcription_model: str = ""

@@ -83,7 +83,8 @@ async def serving(
 ) -> AsyncGenerator[TestServer]:
     """Serve until the block ends; `settings` override the defaults."""
     url = DATABASES.url_for(folder)
-    found = structs.replace(Settings(data=str(folder), database_url=url), **settings)
+    plain = Settings(data=str(folder), database_url=url, speech_model="silent")
+    found = structs.replace(plain, **settings)
     with closing(open_socket("127.0.0.1", 0)) as listener:
         async with House(found, timer, clock) as house, _listening(house, listener) as server:
             yield server

@@ -15,6 +15,7 @@ from kaiwa.api import (
     files,
     messages,
     requests,
+    speech,
     upload,
     wire,
     wire_app,
@@ -42,6 +43,10 @@ class Route(Struct, frozen=True):
     """Whether the body is a form with a file, which has limits of its own."""
     sends_file: bool = False
     """Whether it answers with a file's bytes."""
+    forms: bool = False
+    """Whether the body may also be a form."""
+    sends_sound: bool = False
+    """Whether it answers with sound, or `null` for silence."""
 
 
 _USER = "The end user, as your app names it; without one, the shared user `DEFAULT-USER`."
@@ -244,6 +249,16 @@ ROUTES: tuple[Route, ...] = (
                 (errors.Forbidden, errors.UnsupportedFileType),
             ),
         )
+    ),
+    Route(
+        "POST",
+        "/v1/text-to-audio",
+        speech.post_text_to_audio,
+        wire.Success,
+        body=requests.SpeechRequest,
+        forms=True,
+        sends_sound=True,
+        raises=(errors.InvalidParam, errors.NotFound, *_MODEL_ERRORS, errors.TooManyRequests),
     ),
     Route("GET", "/v1/parameters", app_info.get_parameters, wire_app.Parameters),
     Route("GET", "/v1/meta", app_info.get_meta, wire_app.Meta),

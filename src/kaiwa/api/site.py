@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from anyio import Semaphore
 from litestar import Request
 from litestar.datastructures import State
 from msgspec import Struct
@@ -14,7 +15,7 @@ from kaiwa.domain.file import StoredFile
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper
 from kaiwa.files.links import Links
-from kaiwa.ports import BlobStore, Tool
+from kaiwa.ports import BlobStore, Speaker, Tool
 from kaiwa.store.db import Database
 
 ApiRequest = Request[object, object, State]
@@ -30,6 +31,8 @@ class ApiSettings(Struct, frozen=True):
     """The server's address as browsers see it, without a slash at its end; may be empty."""
     presigned: bool = False
     """Whether links to files lead straight to the store."""
+    longest_speech: int = 20_000
+    """Characters of one text that is read aloud."""
 
 
 class Site(Struct, frozen=True):
@@ -43,6 +46,10 @@ class Site(Struct, frozen=True):
     links: Links
     extractor: Extractor
     open_tools: Callable[[AgentConfig], Awaitable[tuple[Tool, ...]]]
+    speaker: Speaker | None
+    """None when there is no voice."""
+    speaking: Semaphore
+    """How many texts may still be begun to be read aloud."""
 
     @property
     def db(self) -> Database:
