@@ -1,6 +1,7 @@
 """Answers that are spoken while they are written, and what that does to those beside them."""
 
 import asyncio
+import os
 import time
 
 from bench import targets
@@ -8,7 +9,7 @@ from bench.databases import SQLITE
 from bench.figures import Table, quantile
 from bench.load import Heard, run_load
 from bench.runs import Bench, Chats, Load, ask_kaiwa, kaiwa
-from bench.served import cpu_of_family, serving_model
+from bench.served import CORES, cpu_of_family, serving_model
 from bench.streams import spread
 
 _COUNT = 50
@@ -31,6 +32,7 @@ async def speaking(bench: Bench) -> Table:
     with serving_model() as model:
         chats = [Chats(_LOAD.model, _COUNT, speaks=speaks) for speaks in (True, False, False)]
         async with kaiwa(bench, model, SQLITE, *chats, speech_model="espeak") as (served, apps):
+            os.sched_setaffinity(served.popen.pid, CORES)  # the voice's processes are to have all
             spoken, silent, mute = map(ask_kaiwa, apps)
             await run_load(served.port, spoken, at_once=4, questions=_LOAD.warm_up)
             for name, first in {"none spoken": mute, f"{_COUNT} spoken": spoken}.items():
