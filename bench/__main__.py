@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import agents, idle, long, pages, soak, streams, uploads
+from bench import agents, idle, long, pages, soak, speaking, streams, uploads
 from bench.databases import SQLITE, serving_postgres
 from bench.figures import Table, describe_machine, overview
 from bench.runs import Bench
@@ -25,6 +25,7 @@ BENCHES: dict[str, Callable[[Bench], Coroutine[None, None, Table]]] = {
     "pages": pages.pages,
     "agents": agents.agents,
     "agents-crowd": agents.crowd,
+    "speaking": speaking.speaking,
     "idle": idle.idle,
     "uploads": uploads.uploads,
     "pictures": uploads.pictures,

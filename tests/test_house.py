@@ -41,6 +41,7 @@ BROAD_CATCHES = {
     "chat/agent.py": {"_run"},
     "chat/running.py": {"_run", "_quietly"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
+    "chat/voice.py": {"_speak"},
     "providers/tools/mcp_connection.py": {"live"},
     "worker.py": {"_repeat"},
 }

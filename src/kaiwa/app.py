@@ -237,7 +237,7 @@ class House:
         )
         self.context = Context(
             db, self.clock, new_id, new_id(), running, self.kit_for, room,
-            ToolLimits(settings.tool_timeout),
+            ToolLimits(settings.tool_timeout), settings.speech_patience,
         )  # fmt: skip
 
     async def __aexit__(

@@ -147,6 +147,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The longest text that is read aloud, in characters."""
     speeches_at_once: int = 32
     """How many texts are read aloud at a time, besides answers that are spoken as written."""
+    speech_patience: float = 5
+    """How long a voice may be silent while an answer is still to be spoken; then it is over."""
     transcription_model: str = ""
     """`provider/model` that listens, or `sherpa_onnx/` and the folder of a model."""
     transcription_limit: int = 15_728_640

@@ -36,6 +36,8 @@ class Frames:
         """`link` signs links to the files that tools make."""
         self._link = link
         self._common: dict[str, object] = {"task_id": task_id}
+        self.speaks = False
+        """Whether `TurnSpoken` is the last event, not the turn's end."""
         self._id = ""
         self._before_text = ""
         self._after_text = ""
@@ -77,6 +79,7 @@ class Frames:
 
     def _open(self, event: TurnOpened) -> None:
         self._id = str(event.message_id)
+        self.speaks = event.speaks
         self._common = {
             "conversation_id": str(event.conversation_id),
             "message_id": self._id,

@@ -94,6 +94,8 @@ class Asking:
         self.guide: Callable[[str], str] | None = None
         """Tells a model that calls tools in words how; what it writes is heard by `hears`."""
         self.hears: Hears = answer
+        self.speaks = False
+        """Whether the answer is spoken while it is written."""
         self.begins: Callable[[], TurnEvent] | None = None
         """What it gives is said just before whatever is said next."""
 
@@ -124,6 +126,7 @@ class Asking:
             self._live.task_id,
             message.created_at,
             self._config.agent is not None,
+            self.speaks,
         )
         await say(self._emit, [opened])
 

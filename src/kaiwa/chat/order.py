@@ -40,6 +40,8 @@ class Context(Struct, frozen=True):
     """Raises `ProviderNotInitialized` or `ModelNotSupported`."""
     room: FileRoom
     tool_limits: ToolLimits = ToolLimits()
+    speech_patience: float = 5
+    """Seconds for which a voice may be silent while something is still to be spoken."""
 
 
 class Order(Struct, frozen=True):

@@ -25,6 +25,7 @@ from kaiwa.chat.order import Context, Ready, Resumed, bring_inputs, check_order
 from kaiwa.chat.relay import say
 from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.title import find_title, plain_title
+from kaiwa.chat.voice import Voice
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.events import TurnEnded, TurnFailed
 from kaiwa.domain.file import MessageFile
@@ -51,8 +52,10 @@ logger = logging.getLogger(__name__)
 _DRAIN_PATIENCE_SECONDS = 10
 
 
-def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:
+def start_turn(ready: Ready, context: Context, emit: Emit, *, aloud: bool = False) -> Live:
     """Run the turn as a task of its own; it lives on when its client leaves.
+
+    `aloud`: whoever listens can hear it spoken, if its app wants that.
 
     Raises `ServiceUnavailable` while shutting down and `TooManyRequests` over a limit.
     """
@@ -60,11 +63,13 @@ def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:
     context.running.admit(order.app.id, order.config.max_active_requests)
     live = Live(order.task_id, order.app.id, order.user, ready.conversation_id)
     live.stop_when_left = order.config.leaving == "stop"
-    context.running.start(live, lambda: run_turn(ready, live, context, emit))
+    context.running.start(live, lambda: run_turn(ready, live, context, emit, aloud=aloud))
     return live
 
 
-async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> None:
+async def run_turn(
+    ready: Ready, live: Live, context: Context, emit: Emit, *, aloud: bool = False
+) -> None:
     """Run the whole turn; its end is in `live.message`, or in `live.refusal` if it never began."""
     try:
         if not live.seated.is_set():
@@ -75,6 +80,9 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         if live.cut_by is Cut.SHUTDOWN:
             raise ServiceUnavailable(retry_after=5)
         answer = Answer(ready.config.reasoning)
+        voice = _find_voice(ready, live, context, emit) if aloud else None
+        if voice:
+            emit = voice.emit
         asking = _prepare(ready, answer, live, context, emit)
         choose = asking.choose_history(ready.kit.model)
         spent = Usage()
@@ -92,6 +100,9 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         return
     live.message_id = message.id
     live.answer = answer
+    if voice:
+        asking.speaks, live.hush = True, voice.hush
+        context.running.accompany(live, voice.run)
     live.begun.set()
     agent = _make_agent(asking, ready, message, live, context)
     outcome, failure = await _ask(asking, agent, ready, live, message, history)
@@ -115,6 +126,14 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         context.running.chore(lambda: _title(ready, context))
     end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
     await say(emit, [*tail, end])
+
+
+def _find_voice(ready: Ready, live: Live, context: Context, emit: Emit) -> Voice | None:
+    """None where nothing is spoken, or nobody listens any more."""
+    speech, speaker = ready.config.speech, ready.kit.speaker
+    if speech is None or not speech.auto_play or speaker is None or not live.listens:
+        return None
+    return Voice(emit, speaker, speech, live.ended, context.speech_patience)
 
 
 async def _reopen(
