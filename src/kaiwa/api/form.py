@@ -47,9 +47,7 @@ class Form:
         kind, boundary = _read_type(request.headers.get("content-type", ""))
         if kind != "multipart/form-data" or not boundary:
             raise missing
-        self._length = int(
-            request.headers.get("content-length", 0)
-        )
+        self._length = int(request.headers.get("content-length", 0))
         try:
             self._parser = PushMultipartParser(boundary, max_segment_count=_PARTS)
         except MultipartError as error:
