@@ -1,7 +1,8 @@
 """From a kind's name to the model server it makes; a kind is loaded when first used.
 
 A kind is a file in `models/`, else an installed entry point in the group `kaiwa.models`. So are
-voices, in `speech/` and the group `kaiwa.speech`, and the built-in tools, the files in `tools/`.
+voices, in `speech/` and the group `kaiwa.speech`, the built-in tools, the files in `tools/`, and
+what listens, in `transcription/`.
 """
 
 import pkgutil
@@ -12,8 +13,8 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from kaiwa.errors import OperatorError
-from kaiwa.ports import ChatModel, Speaker, ToolOutput
-from kaiwa.providers import models, speech, tools
+from kaiwa.ports import ChatModel, Speaker, ToolOutput, Transcriber
+from kaiwa.providers import models, speech, tools, transcription
 from kaiwa.providers.http import Operator
 
 Create = Callable[[Mapping[str, object], Operator], ChatModel]
@@ -58,6 +59,11 @@ def create_voice(kind: str, model: str) -> Speaker | None:
 def list_voices() -> list[str]:
     """Our own kinds of voices."""
     return [module.name for module in pkgutil.iter_modules(speech.__path__)]
+
+
+def load_transcription(kind: str) -> Callable[..., Transcriber]:
+    """What makes one that listens; reads files the first time. Raises `ImportError`."""
+    return import_module(f"{transcription.__name__}.{kind}").create
 
 
 def _load(kind: str) -> Create:

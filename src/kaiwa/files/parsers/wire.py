@@ -6,10 +6,6 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 NO_TEXT: Final = "There is no text in the document."
-BROKEN_CODE: Final = 65
-"""The child's exit code when a parser has raised."""
-STARVED_CODE: Final = 66
-"""The same when much memory was in use, for not every library says that it got no more."""
 LOCKED: Final = "The document is protected by a password."
 
 
