@@ -23,7 +23,7 @@ from litestar.types import ASGIApp
 from kaiwa.api import faults, openapi, routes
 from kaiwa.api.guesses import Guesses
 from kaiwa.api.headers import StampResponses
-from kaiwa.api.site import ApiSettings, Site
+from kaiwa.api.site import ApiSettings, Listening, Site
 from kaiwa.chat.agent import ToolLimits
 from kaiwa.chat.files import FileRoom
 from kaiwa.chat.order import Context
@@ -37,7 +37,9 @@ from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
-from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
+from kaiwa.files.recordings import Recordings
+from kaiwa.files.sounds.wire import Limits as SoundLimits
+from kaiwa.ports import BlobStore, Clock, Fetcher, Kit, Transcriber
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
@@ -47,6 +49,7 @@ from kaiwa.providers.tools.builtin import BuiltinTools
 from kaiwa.providers.tools.means import Means
 from kaiwa.providers.tools.services import Services, ServiceTools
 from kaiwa.providers.tools.toolbox import Toolbox
+from kaiwa.providers.transcription.opening import open_transcriber
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
@@ -174,6 +177,7 @@ class House:
     keeper: Keeper
     extractor: Extractor
     toolbox: Toolbox
+    transcriber: Transcriber | None
 
     def __init__(
         self,
@@ -215,6 +219,7 @@ class House:
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
         await self.catalog.open_servers()
+        self.transcriber = await open_transcriber(settings.transcription_model, self.catalog, http)
         services = await self._open.enter_async_context(Services(settings.tools, http))
         self.toolbox = make_toolbox(
             settings, self.catalog, services, self.extractor, http, guarded, self.clock
@@ -290,6 +295,11 @@ def _site(house: House, guesses: Guesses) -> Site:
         blobs=house.blobs,
         links=house.links,
         extractor=house.extractor,
+        listening=Listening(
+            Recordings(settings.transcription_limit, SoundLimits()),
+            house.transcriber,
+            settings.first_token_timeout,
+        ),
         open_tools=house.toolbox.open,
     )
 

@@ -27,6 +27,7 @@ _CHOICES = {
 _FORMS = {
     "default_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "image_model": (r"(?s)[^/]+/.", "written as provider/model"),
+    "transcription_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "public_url": ("https?://.", "an address that begins with http:// or https://"),
     "search_url": ("https?://.", "an address that begins with http:// or https://"),
 }

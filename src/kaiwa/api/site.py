@@ -14,7 +14,8 @@ from kaiwa.domain.file import StoredFile
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper
 from kaiwa.files.links import Links
-from kaiwa.ports import BlobStore, Tool
+from kaiwa.files.recordings import Recordings
+from kaiwa.ports import BlobStore, Tool, Transcriber
 from kaiwa.store.db import Database
 
 ApiRequest = Request[object, object, State]
@@ -32,6 +33,18 @@ class ApiSettings(Struct, frozen=True):
     """Whether links to files lead straight to the store."""
 
 
+class Listening(Struct, frozen=True):
+    """Who listens to recordings, if anybody does, and for how long in seconds."""
+
+    recordings: Recordings
+    transcriber: Transcriber | None
+    seconds: float
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return self.transcriber.takes if self.transcriber else frozenset()
+
+
 class Site(Struct, frozen=True):
     """The running server, as its handlers see it."""
 
@@ -42,6 +55,7 @@ class Site(Struct, frozen=True):
     blobs: BlobStore
     links: Links
     extractor: Extractor
+    listening: Listening
     open_tools: Callable[[AgentConfig], Awaitable[tuple[Tool, ...]]]
 
     @property

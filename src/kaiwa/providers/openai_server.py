@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from kaiwa.errors import OperatorError
+from kaiwa.errors import KaiwaError, OperatorError
 from kaiwa.providers.catalog import Catalog
 from kaiwa.providers.http import Answer, Operator, OutboundError
 from kaiwa.providers.models.openai import read_server
-from kaiwa.providers.refusals import Asked
+from kaiwa.providers.refusals import Asked, Refused
 
 _JSON: Final = "application/json"
 _MOST_ERROR: Final = 1 << 16
@@ -29,7 +29,8 @@ class OpenAIServer:
         """Post the body; the answer of status 2xx, closed at once when it is left.
 
         Raises `CompletionFailed`, `ProviderNotInitialized`, `ProviderQuotaExceeded` and
-        `ModelNotSupported`, also for what breaks while the answer is read.
+        `ModelNotSupported`, also for what breaks while the answer is read. Their cause is what the
+        server said (`Refused`), or what went wrong on the way (`OutboundError`).
         """
         headers = self._headers | {"Content-Type": content_type}
         try:
@@ -38,12 +39,17 @@ class OpenAIServer:
                 if not 200 <= answer.status < 300:
                     said = await answer.read(_MOST_ERROR)
                     asked = Asked(model, pictured=False, equipped=False)
-                    raise self._interpreter.read(asked, answer.status, said).to_error()
+                    refusal = self._interpreter.read(asked, answer.status, said, answer.retry_after)
+                    raise refusal.to_error() from Refused(refusal)
                 yield answer
             finally:
                 answer.close()
         except OutboundError as error:
             raise self._interpreter.fail("Connection Error", str(error)) from error
+
+    def fail(self, sentence: str) -> KaiwaError:
+        """The error for an answer that makes no sense."""
+        return self._interpreter.fail("Server Unavailable Error", sentence)
 
 
 def find_server(catalog: Catalog, http: Operator, setting: str, full_name: str) -> OpenAIServer:

@@ -1,7 +1,7 @@
 """From a kind's name to the model server it makes; a kind is loaded when first used.
 
 A kind is a file in `models/`, else an installed entry point in the group `kaiwa.models`. So are
-the built-in tools, the files in `tools/`.
+the built-in tools, the files in `tools/`, and what listens, in `transcription/`.
 """
 
 import pkgutil
@@ -12,8 +12,8 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from kaiwa.errors import OperatorError
-from kaiwa.ports import ChatModel, ToolOutput
-from kaiwa.providers import models, tools
+from kaiwa.ports import ChatModel, ToolOutput, Transcriber
+from kaiwa.providers import models, tools, transcription
 from kaiwa.providers.http import Operator
 
 Create = Callable[[Mapping[str, object], Operator], ChatModel]
@@ -37,6 +37,11 @@ def list_kinds() -> list[str]:
 def load_tool(module: str, function: str) -> Callable[..., Awaitable[str | ToolOutput]]:
     """The function of a built-in tool; reads files the first time."""
     return getattr(import_module(f"{tools.__name__}.{module}"), function)
+
+
+def load_transcription(kind: str) -> Callable[..., Transcriber]:
+    """What makes one that listens; reads files the first time. Raises `ImportError`."""
+    return import_module(f"{transcription.__name__}.{kind}").create
 
 
 def _load(kind: str) -> Create:
