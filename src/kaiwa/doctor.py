@@ -18,11 +18,12 @@ from kaiwa.errors import KaiwaError, OperatorError
 from kaiwa.files.links import check_secret
 from kaiwa.plain import say
 from kaiwa.providers.blobs.opening import FILES
-from kaiwa.providers.catalog import ServerState
+from kaiwa.providers.catalog import Catalog, ServerState
 from kaiwa.providers.http import Operator
 from kaiwa.providers.openai_server import find_server
 from kaiwa.providers.tools.services import Services, ServiceState
 from kaiwa.providers.tools.web_search import check_search
+from kaiwa.providers.transcription.opening import name_transcriber, open_transcriber
 from kaiwa.settings import Settings
 from kaiwa.store.apps import list_apps
 from kaiwa.store.db import measure
@@ -87,6 +88,8 @@ class Report(Struct, frozen=True):
     """`reachable`, `not reachable` or `not set up`."""
     services: list[ServiceState]
     """The operator's own, that offer tools."""
+    listener: str
+    """What writes down recordings, as `provider/model`; empty when nothing does."""
     problems: list[str]
     """What has to be mended."""
 
@@ -97,7 +100,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     folder = await to_thread.run_sync(_look_at, name_folder(settings), settings, problems)
     database = await _examine_database(settings, problems)
     storage = await _examine_storage(settings, problems)
-    servers, default_model = await _examine_servers(settings, problems)
+    servers, default_model, listener = await _examine_servers(settings, problems)
     search = await _examine_search(settings, problems)
     services = await _examine_services(settings, problems)
     shown = {
@@ -116,6 +119,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
         default_model,
         search,
         services,
+        listener,
         problems,
     )
 
@@ -186,30 +190,44 @@ async def _examine_storage(settings: Settings, problems: list[str]) -> Storage:
 
 async def _examine_servers(
     settings: Settings, problems: list[str]
-) -> tuple[list[ServerState], str | None]:
+) -> tuple[list[ServerState], str | None, str]:
+    """How the model servers are; the default model; what listens."""
     http = Operator(settings.connect_timeout)
     try:
         catalog = make_catalog(settings, http)
         await catalog.open_servers()
         states = await catalog.check_servers()
         default_model = await catalog.default_name()
+        listener = await _examine_listener(settings, catalog, http, problems)
     except OperatorError as error:
         problems.append(say(error))
-        return [], None
+        return [], None, ""
     finally:
         await http.close()
-    painter = catalog.find_entry(settings.image_model.partition("/")[0])
+    full_names = (settings.image_model, settings.transcription_model)
+    named = {catalog.find_entry(each.partition("/")[0]) for each in full_names if each}
     problems += [
         f"The model server {state.name} cannot be used: {state.problem}."
         for state in states
-        if state.problem and (state.needed or state.name == painter)
+        if state.problem and (state.needed or state.name in named)
     ]
     if settings.image_model:
         try:
             find_server(catalog, http, "image_model", settings.image_model)
         except OperatorError as error:
             problems.append(say(error))
-    return states, default_model
+    return states, default_model, listener
+
+
+async def _examine_listener(
+    settings: Settings, catalog: Catalog, http: Operator, problems: list[str]
+) -> str:
+    try:
+        await open_transcriber(settings.transcription_model, catalog, http)
+    except OperatorError as error:
+        problems.append(say(error))
+        return ""
+    return name_transcriber(settings.transcription_model, catalog)
 
 
 async def _examine_search(settings: Settings, problems: list[str]) -> str:
@@ -285,6 +303,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  {server.name}: {server.problem or server.state}"
     yield f"  default model: {report.default_model or 'unknown'}"
     yield f"Search engine: {report.search_engine}"
+    yield f"Listens: {report.listener or 'nothing'}"
     for service in report.services:
         yield f"Service {service.name} ({service.kind}): {service.problem or 'reachable'}"
     yield ""

@@ -1,7 +1,11 @@
 """Recordings for tests, made by real encoders: a tone of a second or so, in any format."""
 
+# pyright: reportUnknownMemberType=false
+# The library's own types leave packets open.
+
 import math
 from array import array
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
@@ -10,6 +14,7 @@ from typing import Final, NamedTuple
 import av
 from av import AudioFrame, VideoFrame
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 
@@ -48,17 +53,12 @@ def make_sound(kind: str = "mp3", seconds: float = 1.0, *, silent: bool = False)
         sound = file.add_stream(made.codec, rate=made.rate)
         assert isinstance(sound, AudioStream)
         sound.codec_context.layout = "mono"
-        film = file.add_stream("mpeg4", rate=10) if made.pictured else None
+        film = _add_film(file) if made.pictured else None
         for frame in _frames(made.rate, seconds, 0 if silent else 9000):
             file.mux(sound.encode(frame))
         file.mux(sound.encode(None))
-        if isinstance(film, VideoStream):
-            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
-            for at in range(10):
-                picture = VideoFrame(64, 48, "yuv420p")
-                picture.pts = at
-                file.mux(film.encode(picture))
-            file.mux(film.encode(None))
+        if film:
+            _play(film, file)
     return out.getvalue()
 
 
@@ -66,14 +66,22 @@ def make_film() -> bytes:
     """An MP4 without any sound."""
     out = BytesIO()
     with av.open(out, "w", format="mp4") as file:
-        film = file.add_stream("mpeg4", rate=10)
-        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
-        for at in range(10):
-            picture = VideoFrame(64, 48, "yuv420p")
-            picture.pts = at
-            file.mux(film.encode(picture))
-        file.mux(film.encode(None))
+        _play(_add_film(file), file)
     return out.getvalue()
+
+
+def _add_film(file: OutputContainer) -> VideoStream:
+    film = file.add_stream("mpeg4", rate=10)
+    film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+    return film
+
+
+def _play(film: VideoStream, file: OutputContainer) -> None:
+    for at in range(10):
+        picture = VideoFrame(64, 48, "yuv420p")
+        picture.pts = at
+        file.mux(film.encode(picture))
+    file.mux(film.encode(None))
 
 
 def measure(data: bytes) -> tuple[str, float]:
@@ -84,15 +92,13 @@ def measure(data: bytes) -> tuple[str, float]:
         return stream.codec_context.codec.canonical_name, seconds
 
 
-def _frames(rate: int, seconds: float, volume: int) -> list[AudioFrame]:
-    frames: list[AudioFrame] = []
-    total, size = int(rate * seconds), 1024
+def _frames(rate: int, seconds: float, volume: int) -> Iterator[AudioFrame]:
+    total, size = int(rate * seconds), 8192 if volume == 0 else 1024
     step = 2 * math.pi * 440 / rate
     for at in range(0, total, size):
         count = min(size, total - at)
         frame = AudioFrame("s16", "mono", count)
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-        wave = array("h", (int(volume * math.sin(step * (at + each))) for each in range(count)))
-        frame.planes[0].update(wave.tobytes())
-        frames.append(frame)
-    return frames
+        wave = (int(volume * math.sin(step * (at + each))) for each in range(count))
+        frame.planes[0].update(array("h", wave).tobytes() if volume else bytes(2 * count))
+        yield frame
