@@ -1,9 +1,13 @@
 """Speech recognition on this machine, by sherpa-onnx and a model that the operator has put there.
 
-The library is the extra `kaiwa[sherpa]`; the model is loaded when somebody first speaks.
+The library is the extra `kaiwa[sherpa]`; the model is loaded when somebody first speaks. As the
+library ends its process when it does not like a model, another process tries it first.
 """
 
 import logging
+import os
+import subprocess
+import sys
 import wave
 from array import array
 from collections.abc import Callable, Iterator
@@ -27,6 +31,12 @@ from kaiwa.providers.transcription.cutting import cut_quietly, join_texts
 logger = logging.getLogger(__name__)
 
 _THREADS: Final = 2
+_TRIAL: Final = (
+    "import sys; from pathlib import Path\n"
+    "from kaiwa.providers.transcription.sherpa_onnx import try_model; try_model(Path(sys.argv[1]))"
+)
+_TRIAL_SECONDS: Final = 300
+_RATE: Final = 16_000
 _TYPE: Final = b"model_type\x12"
 """How the entry begins within a model that says what it is; then its length and the word."""
 
@@ -59,7 +69,13 @@ _library = cast(Any, sherpa_onnx).OfflineRecognizer
 
 def create(folder: str, catalog: Catalog, http: Operator) -> Transcriber:
     """`folder` holds a model as it is published for sherpa-onnx. Raises `OperatorError`."""
-    return _Sherpa(find_model(_find_folder(folder)))
+    found = _find_folder(folder)
+    return _Sherpa(found, find_model(found))
+
+
+def try_model(folder: Path) -> None:
+    """Load the model there, and have it listen to a second of silence."""
+    _recognize(find_model(folder)(), array("h", bytes(2 * _RATE)), _RATE)
 
 
 def _find_folder(name: str) -> Path:
@@ -133,7 +149,8 @@ def _read_type(model: str) -> str:
 class _Sherpa:
     """Hears one piece at a time, whoever it is from; so a long recording keeps no short one out."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, folder: Path, make: Make) -> None:
+        self._folder = folder
         self._make = make
         self._recognizer: Recognizer | None = None
         self._limiter = CapacityLimiter(1)
@@ -155,14 +172,43 @@ class _Sherpa:
 
     def _hear(self, samples: "array[int]", rate: int) -> str:
         try:
-            recognizer = self._recognizer = self._recognizer or self._make()
-            stream = recognizer.create_stream()
-            stream.accept_waveform(rate, [*_as_floats(samples)])
-            recognizer.decode_stream(stream)
-            return stream.result.text
+            if self._recognizer is None:
+                _try_apart(self._folder)
+                self._recognizer = self._make()
+            return _recognize(self._recognizer, samples, rate)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             logger.exception("the speech model has failed")
             raise CompletionFailed("The speech model on this server has failed.") from error
+
+
+def _try_apart(folder: Path) -> None:
+    """Raises `RuntimeError` with what the library said."""
+    paths = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
+    environment = {"PYTHONPATH": paths} | {
+        name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRIAL, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            timeout=_TRIAL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeError(f"the model in {folder} could not be tried: {error}") from error
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise RuntimeError(f"the model in {folder} cannot be used: {said[:500]}")
+
+
+def _recognize(recognizer: Recognizer, samples: "array[int]", rate: int) -> str:
+    stream = recognizer.create_stream()
+    stream.accept_waveform(rate, [*_as_floats(samples)])
+    recognizer.decode_stream(stream)
+    return stream.result.text
 
 
 def _read_wave(audio: bytes) -> "tuple[array[int], int]":
