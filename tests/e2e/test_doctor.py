@@ -287,3 +287,17 @@ def test_a_service_with_tools_that_is_away_is_told(tmp_path: Path) -> None:
     wrong = report_of(call(tmp_path, "doctor", "--json", **away, KAIWA_TOOLS_PETS_COLOUR="red"))
     assert len(wrong["problems"]) == 1
     assert "tools.pets" in wrong["problems"][0]
+
+
+def test_it_says_what_listens_and_what_is_missing_for_it(tmp_path: Path) -> None:
+    assert report_of(call(tmp_path, "doctor", "--json"))["listener"] == ""
+    assert "\nListens: nothing\n" in call(tmp_path, "doctor").stdout
+    scripted = {"KAIWA_TRANSCRIPTION_MODEL": "scripted/Hello"}
+    found = report_of(call(tmp_path, "doctor", "--json", **scripted))
+    assert (found["listener"], found["problems"]) == ("scripted/Hello", [])
+    nobody = {"KAIWA_TRANSCRIPTION_MODEL": "nobody/whisper-1"}
+    done = call(tmp_path, "doctor", **nobody)
+    assert done.returncode == 1
+    assert "Problem: The setting transcription_model names 'nobody', which is no" in done.stdout
+    malformed = call(tmp_path, "doctor", KAIWA_TRANSCRIPTION_MODEL="whisper")
+    assert "must be written as provider/model" in malformed.stderr
