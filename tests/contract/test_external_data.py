@@ -57,8 +57,9 @@ def asking(*variables: str, **more: Any) -> str:
     }
     form = [{"text-input": {"variable": "city", "label": "City"}}]
     prompt = " ".join([f"{name}: {{{{{name}}}}}." for name in ("city", *variables)])
-    options: dict[str, Any] = {"external_data_tools": filled(*variables), "user_input_form": form} | more
-    return app_file(model=model, pre_prompt=prompt, **options)
+    more.setdefault("external_data_tools", filled(*variables))
+    more.setdefault("user_input_form", form)
+    return app_file(model=model, pre_prompt=prompt, **more)
 
 
 async def tell(asked: Asked) -> Reply:

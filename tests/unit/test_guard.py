@@ -24,6 +24,7 @@ WORDS = ("abc", "bb", "caa c")
 PRESET = "(not said)"
 MODERATION = ModerationConfig("keywords", outputs=ModerationSide(PRESET), keywords=WORDS)
 TURNS = 150
+ENDS = (Outcome.NORMAL, Outcome.STOPPED, Outcome.ERROR)
 
 
 def shown(events: Sequence[TurnEvent]) -> list[str]:
@@ -44,7 +45,7 @@ def _show(text: str, event: TurnEvent) -> str:
 async def test_what_is_kept_is_what_was_shown_and_no_word_ever_was(file: Path) -> None:
     dice = random.Random(7)
     async with on_stage(file, moderation=MODERATION) as stage:
-        seen = dict.fromkeys((Outcome.NORMAL, Outcome.STOPPED, Outcome.ERROR), 0)
+        seen: dict[Outcome, int] = dict.fromkeys(ENDS, 0)
         replaced = 0
         for _ in range(TURNS):
             pieces = ["".join(dice.choices("aabc d", k=dice.randint(1, 5))) for _ in range(6)]
