@@ -26,6 +26,7 @@ from kaiwa.api.headers import StampResponses
 from kaiwa.api.site import ApiSettings, Listening, Site
 from kaiwa.chat.agent import ToolLimits
 from kaiwa.chat.files import FileRoom
+from kaiwa.chat.guard import Checks
 from kaiwa.chat.order import Context
 from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.domain.app import AppConfig
@@ -43,8 +44,10 @@ from kaiwa.ports import BlobStore, Clock, Fetcher, Kit, Speaker, Transcriber
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
+from kaiwa.providers.extensions import Extensions
 from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
+from kaiwa.providers.moderation.moderators import Moderators
 from kaiwa.providers.tools.builtin import BuiltinTools
 from kaiwa.providers.tools.means import Means
 from kaiwa.providers.tools.services import Services, ServiceTools
@@ -181,6 +184,7 @@ class House:
     speaker: Speaker | None
     """None when there is no voice."""
     transcriber: Transcriber | None
+    moderators: Moderators
 
     def __init__(
         self,
@@ -221,6 +225,7 @@ class House:
         self.keeper = Keeper(db, self.blobs, guarded, limits, self.clock, new_id)
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
+        self.moderators = make_moderators(settings, self.catalog, http)
         await self.catalog.open_servers()
         self.speaker = await find_speaker(settings, self.catalog, http)
         self.transcriber = await open_transcriber(settings.transcription_model, self.catalog, http)
@@ -243,6 +248,7 @@ class House:
         self.context = Context(
             db, self.clock, new_id, new_id(), running, self.kit_for, room,
             ToolLimits(settings.tool_timeout), settings.speech_patience,
+            Checks(settings.moderation_timeout, settings.log_flagged),
         )  # fmt: skip
 
     async def __aexit__(
@@ -261,7 +267,14 @@ class House:
             side = await self.catalog.choose_default()
         tools = await self.toolbox.open(config.agent) if config.agent else ()
         speaks = config.speech is not None and config.speech.auto_play
-        return Kit(model, side, tools, self.speaker if speaks else None)
+        return Kit(
+            model,
+            side,
+            tools,
+            speaker=self.speaker if speaks else None,
+            moderator=self.moderators.open(config.moderation),
+            extensions=self.moderators.open_sources(config),
+        )
 
 
 def build(house: House) -> ASGIApp:
@@ -384,6 +397,24 @@ async def open_toolbox(settings: Settings) -> AsyncGenerator[Toolbox]:
             yield make_toolbox(settings, catalog, services, extractor, http, guarded, now)
     finally:
         await guarded.close()
+        await http.close()
+
+
+def make_moderators(settings: Settings, catalog: Catalog, http: Operator) -> Moderators:
+    """Who moderates and fills variables in this installation. Raises `OperatorError`."""
+    extensions = Extensions(settings.extensions, http, settings.tool_timeout)
+    return Moderators(catalog, http, extensions)
+
+
+async def list_guard_notes(settings: Settings, config: AppConfig) -> list[str]:
+    """Lines about services that the app asks for and that are not set up.
+
+    Raises `OperatorError`.
+    """
+    http = Operator(settings.connect_timeout)
+    try:
+        return make_moderators(settings, make_catalog(settings, http), http).list_notes(config)
+    finally:
         await http.close()
 
 

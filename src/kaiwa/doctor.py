@@ -13,12 +13,21 @@ from anyio import to_thread
 from msgspec import Struct
 
 from kaiwa import __version__
-from kaiwa.app import find_storage, make_catalog, name_folder, open_database, read_schema
+from kaiwa.app import (
+    find_storage,
+    list_guard_notes,
+    make_catalog,
+    name_folder,
+    open_database,
+    read_schema,
+)
+from kaiwa.domain.app import AppConfig
 from kaiwa.errors import KaiwaError, OperatorError
 from kaiwa.files.links import check_secret
 from kaiwa.plain import say
 from kaiwa.providers.blobs.opening import FILES
 from kaiwa.providers.catalog import Catalog, ServerState
+from kaiwa.providers.extensions import Extensions, ExtensionState
 from kaiwa.providers.http import Operator
 from kaiwa.providers.openai_server import find_server
 from kaiwa.providers.tools.services import Services, ServiceState
@@ -33,9 +42,9 @@ from kaiwa.store.tables import SCHEMA
 
 _MASK = "***"
 _OPEN_OPTIONS = {
-    "kind", "base_url", "aliases", "retry_wait", "organization", "project", "timeout",
+    "kind", "base_url", "aliases", "retry_wait", "organization", "project", "timeout", "endpoint",
 }  # fmt: skip
-"""Options of model servers and of services with tools that hold no secret."""
+"""Options of model servers and of services that hold no secret."""
 
 
 class Setting(Struct, frozen=True):
@@ -94,6 +103,8 @@ class Report(Struct, frozen=True):
     """The operator's own, that offer tools."""
     listener: str
     """What writes down recordings, as `provider/model`; empty when nothing does."""
+    extensions: list[ExtensionState]
+    """The operator's own, that moderate and fill variables."""
     problems: list[str]
     """What has to be mended."""
 
@@ -108,6 +119,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     search = await _examine_search(settings, problems)
     voice = await _examine_voice(settings, database.speaking_apps, problems)
     services = await _examine_services(settings, problems)
+    extensions = await _examine_extensions(settings, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
         for name in settings.__struct_fields__
@@ -126,6 +138,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
         voice,
         services,
         listener,
+        extensions,
         problems,
     )
 
@@ -164,12 +177,13 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         try:
             size, journal = await measure(db)
             apps, keys = await list_apps(db), await list_keys(db, None)
-            configs = [await get_config(db, app.id, app.config_id) for app in apps]
+            configs = {app.name: await get_config(db, app.id, app.config_id) for app in apps}
         finally:
             await db.close()
     except (OperatorError, KaiwaError) as error:
         problems.append(say(error))
         return DatabaseState(engine=engine, reachable=False)
+    await _examine_guards(configs, settings, problems)
     return DatabaseState(
         engine=engine,
         reachable=True,
@@ -178,9 +192,20 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         size_bytes=size,
         journal=journal,
         apps=len(apps),
-        speaking_apps=sum(config.speech is not None for config in configs),
+        speaking_apps=sum(config.speech is not None for config in configs.values()),
         keys=sum(key.revoked_at is None for key in keys),
     )
+
+
+async def _examine_guards(
+    configs: Mapping[str, AppConfig], settings: Settings, problems: list[str]
+) -> None:
+    try:
+        for name, config in configs.items():
+            notes = await list_guard_notes(settings, config)
+            problems += [f"In the app {name}, {note}." for note in notes]
+    except OperatorError:
+        return  # told where model servers and extensions are looked at
 
 
 async def _examine_storage(settings: Settings, problems: list[str]) -> Storage:
@@ -291,12 +316,27 @@ async def _examine_services(settings: Settings, problems: list[str]) -> list[Ser
     return states
 
 
+async def _examine_extensions(settings: Settings, problems: list[str]) -> list[ExtensionState]:
+    http = Operator(settings.connect_timeout)
+    try:
+        states = await Extensions(settings.extensions, http, settings.tool_timeout).check()
+    except OperatorError as error:
+        problems.append(say(error))
+        return []
+    finally:
+        await http.close()
+    problems += [
+        f"The extension {one.name} cannot be used: {one.problem}." for one in states if one.problem
+    ]
+    return states
+
+
 def _masked(name: str, value: object) -> object:
     if name in ("secret_key", "search_api_key") and value:
         return _MASK
     if name in ("database_url", "storage_url", "search_url"):
         return _masked_url(str(value))
-    if name in ("providers", "tools"):
+    if name in ("providers", "tools", "extensions"):
         entries = cast("Mapping[str, Mapping[str, object]]", value)
         return {
             entry: {option: _shown(option, given) for option, given in options.items()}
@@ -337,6 +377,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"Listens: {report.listener or 'nothing'}"
     for service in report.services:
         yield f"Service {service.name} ({service.kind}): {service.problem or 'reachable'}"
+    for extension in report.extensions:
+        yield f"Extension {extension.name}: {extension.problem or 'reachable'}"
     yield ""
     yield from (f"Problem: {problem}" for problem in report.problems)
     if not report.problems:

@@ -154,6 +154,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """`provider/model` that listens, or `sherpa_onnx/` and the folder of a model."""
     transcription_limit: int = 15_728_640
     """The largest recording that is listened to."""
+    moderation_timeout: float = 10
+    """What a service that moderates may take for one check."""
     log_flagged: bool = False
     """Whether the log has the texts that moderation has flagged."""
     search_url: str = ""

@@ -14,6 +14,7 @@ from msgspec import to_builtins
 from kaiwa.api.wire import Link, file_event, metadata, thought_event
 from kaiwa.domain.events import (
     TurnAudio,
+    TurnCanned,
     TurnEnded,
     TurnEvent,
     TurnFailed,
@@ -60,8 +61,8 @@ class Frames:
                 return ""
             case TurnText(text):
                 return f"{self._before_text}{encode_basestring_ascii(text)}{self._after_text}"
-            case TurnReplaced(text):
-                return self._frame("message_replace", id=self._id, answer=text, reason="")
+            case TurnCanned() | TurnReplaced():
+                return self._encode_whole(event)
             case TurnAudio(audio):
                 return self._frame("tts_message", audio=b64encode(audio).decode())
             case TurnSpoken():
@@ -76,6 +77,12 @@ class Frames:
                 return self._frame("message_end", id=self._id, metadata=body, files=None)
             case TurnFailed(code, status, message):
                 return self._frame("error", code=code, status=status, message=message)
+
+    def _encode_whole(self, event: TurnCanned | TurnReplaced) -> str:
+        if isinstance(event, TurnReplaced):
+            return self._frame("message_replace", id=self._id, answer=event.text, reason="")
+        # A plain message, also where an agent answers.
+        return self._frame("message", id=self._id, answer=event.text, **_SELECTOR)
 
     def _open(self, event: TurnOpened) -> None:
         self._id = str(event.message_id)

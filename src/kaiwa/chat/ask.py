@@ -85,6 +85,8 @@ class Asking:
         self._emit = emit
         self._rounds: list[Round] = []
         self._history: Sequence[PromptMessage] = ()
+        self._changed = False
+        """Whether another question is asked than the history was chosen for."""
         self._model: ModelChoice | None = None
         """Asked last."""
         self.since: list[PromptMessage] = []
@@ -106,6 +108,13 @@ class Asking:
     def recall(self, spent: Usage) -> None:
         """What an answer that now goes on has cost before."""
         self._rounds = list(spent.rounds)
+
+    def ask_instead(self, inputs: Inputs, query: str) -> None:
+        """Another question, and these of its inputs, than those that were sent."""
+        if query != self._query or self._inputs | inputs != self._inputs:
+            self._changed = True
+            self._inputs = self._inputs | inputs
+            self._query = query
 
     def choose_history(self, model: ModelChoice) -> ChooseHistory | None:
         """What takes as much of the history as this model has room for.
@@ -152,7 +161,7 @@ class Asking:
         what `ChatModel.stream` raises.
         """
         try:
-            await self._ask_model(kit.model, history)
+            await self._ask_model(kit.model, None if self._changed else history)
         except ModelNotSupported:
             if fallback is None or self._answer.begun:
                 raise
@@ -280,7 +289,7 @@ def _round(
         completion_tokens=(
             reported.completion_tokens
             if reported
-            else count_tokens(answer.round_text)
+            else count_tokens(answer.round_said)
             + count_tokens(answer.round_reasoning)
             + sum([count_tokens(call.name + call.arguments) for call in calls])
         ),

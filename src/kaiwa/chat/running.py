@@ -38,6 +38,7 @@ class Cut(Enum):
     TURN_LIMIT = "the turn took too long"
     FIRST_TOKEN = "the model did not begin to answer"
     BETWEEN_TOKENS = "the model fell silent"
+    FLAGGED = "the answer must not be shown"
     SHUTDOWN = "the server is shutting down"
 
 

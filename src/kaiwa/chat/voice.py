@@ -17,6 +17,7 @@ from kaiwa.chat.once import Once
 from kaiwa.domain.app import SpeechConfig
 from kaiwa.domain.events import (
     TurnAudio,
+    TurnCanned,
     TurnEnded,
     TurnEvent,
     TurnFailed,
@@ -103,7 +104,7 @@ class Voice:
                 self._add(self._sentences.finish())
                 self._heard_all = True
                 self._more.set()
-            case TurnText(text) if not self._mute:
+            case TurnText(text) | TurnCanned(text) if not self._mute:
                 self._add(self._sentences.feed(text))
             case TurnThought() if not self._mute:  # a round's words stand on lines of their own
                 self._add(self._sentences.feed("\n"))
