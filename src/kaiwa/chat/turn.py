@@ -74,13 +74,7 @@ async def run_turn(
 ) -> None:
     """Run the whole turn; its end is in `live.message`, or in `live.refusal` if it never began."""
     try:
-        if not live.seated.is_set():
-            await _wait_seated(live, context.running.limits.wait)
-            if ready.resumed is None:
-                # The turns before this one may have changed what the conversation keeps.
-                ready = await bring_inputs(await check_order(ready.order, context), context)
-        if live.cut_by is Cut.SHUTDOWN:
-            raise ServiceUnavailable(retry_after=5)
+        ready = await _take_seat(ready, live, context)
         voice = _find_voice(ready, live, context, emit) if aloud else None
         if voice:
             emit = voice.emit
@@ -133,6 +127,17 @@ async def run_turn(
         context.running.chore(lambda: _title(ready, context))
     end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
     await say(emit, [*tail, end])
+
+
+async def _take_seat(ready: Ready, live: Live, context: Context) -> Ready:
+    """Wait for the turns before this one, which may change what the conversation keeps."""
+    if not live.seated.is_set():
+        await _wait_seated(live, context.running.limits.wait)
+        if ready.resumed is None:
+            ready = await bring_inputs(await check_order(ready.order, context), context)
+    if live.cut_by is Cut.SHUTDOWN:
+        raise ServiceUnavailable(retry_after=5)
+    return ready
 
 
 def _find_voice(ready: Ready, live: Live, context: Context, emit: Emit) -> Voice | None:
