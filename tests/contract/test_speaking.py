@@ -326,3 +326,20 @@ async def _until(stream: Stream, event: str) -> list[Frame]:
         if frame.event == event:
             break
     return frames
+
+
+async def test_what_moderation_says_instead_is_spoken(
+    loud: TestServer, speaker: ToneSpeaker
+) -> None:
+    side = {"enabled": True, "preset_response": "Not that."}
+    words = {"keywords": "hush", "inputs_config": side, "outputs_config": side}
+    guard = {"enabled": True, "type": "keywords", "config": words}
+    file = speaking(says("It is", " hush", "ed up. More."), sensitive_word_avoidance=guard)
+    client = await loud.client(file)
+    frames = await client.stream("Hi")
+    check_end(frames)
+    assert "message_replace" in events_of(frames)
+    frames = await client.stream("Why hush?")
+    check_end(frames)
+    assert text_of(frames) == "Not that."
+    assert speaker.texts == ["Not that.", "Not that."]

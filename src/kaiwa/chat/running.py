@@ -42,8 +42,8 @@ class Cut(Enum):
     SHUTDOWN = "the server is shutting down"
 
 
-_SPOKEN_ON = (Cut.FIRST_TOKEN, Cut.BETWEEN_TOKENS)
-"""After which what was said may still be spoken."""
+_SPOKEN_ON = (Cut.FIRST_TOKEN, Cut.BETWEEN_TOKENS, Cut.FLAGGED)
+"""After which what was said, or is said instead, may still be spoken."""
 
 
 class TurnLimits(Struct, frozen=True):
