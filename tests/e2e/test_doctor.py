@@ -99,6 +99,8 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
         "KAIWA_TOOLS_SHOP_KIND": "openapi",
         "KAIWA_TOOLS_SHOP_BEARER": SECRET,
         "KAIWA_TOOLS_SHOP_DOCUMENT": "http://127.0.0.1:9/openapi.json",
+        "KAIWA_EXTENSIONS_WARD_ENDPOINT": "http://127.0.0.1:9/ward",
+        "KAIWA_EXTENSIONS_WARD_API_KEY": SECRET,
         "KAIWA_PROVIDERS_VLLM_BASE_URL": "http://127.0.0.1:9/v1",
         "OPENAI_API_KEY": SECRET,
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
@@ -118,7 +120,10 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
     assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
     assert told["secret_key"][0] == told["search_api_key"][0] == "***"
     assert told["storage_url"][0] == "s3://me:***@bucket"
-    assert len(found["problems"]) == 6  # database, storage, vllm, openai, search, shop
+    assert len(found["problems"]) == 7  # database, storage, vllm, openai, search, shop, ward
+    assert told["extensions"][0] == {
+        "ward": {"endpoint": "http://127.0.0.1:9/ward", "api_key": "***"}
+    }
     plain = call(tmp_path, "--data", "mine", "doctor", **variables)
     assert plain.returncode == 1
     assert SECRET not in done.stdout + plain.stdout + plain.stderr
