@@ -26,7 +26,7 @@ from kaiwa.domain.events import (
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.ports import Rest
 from tests.support.turns import Ear, Play, Stage, ended, on_stage
-from tests.support.voices import ToneSpeaker
+from tests.support.voices import SECONDS_PER_CHARACTER, ToneSpeaker, tone
 
 pytestmark = pytest.mark.anyio
 
@@ -112,12 +112,14 @@ async def test_a_replacement_wakes_a_voice_that_hangs() -> None:
 
 
 async def test_a_client_that_takes_nothing_is_waited_for_by_the_voice_alone() -> None:
-    told = Told(patience=0.02)
+    told = Told(patience=1)
+    sentence = "This is one sentence of some length."
+    tone(len(sentence) * SECONDS_PER_CHARACTER)  # which is made once, and takes its time
     told.heard.free = anyio.Event()
     async with told.speaking():
-        assert told.say(TurnText("This is one sentence of some length. " * 100))
+        assert told.say(TurnText(f"{sentence} " * 100))
         await told.heard.first_audio.wait()
-        await anyio.sleep(0.1)  # longer than a voice may be silent
+        await anyio.sleep(1.2)  # longer than a voice may be silent
         assert told.heard.audio == 1
         assert told.speaker.most == 3
         assert told.speaker.pieces <= 3 * 9
