@@ -19,7 +19,7 @@ from anyio.abc import ByteReceiveStream, Process
 from kaiwa.errors import CompletionFailed, OperatorError, ProviderNotInitialized
 from kaiwa.ports import AudioFormat, Speaker
 from kaiwa.providers.languages import find_language
-from kaiwa.providers.sound import SoundWriter, WavReader, write_sound
+from kaiwa.providers.sound import NICENESS, SoundWriter, WavReader, write_sound
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ _PASSED_ON: Final = ("LD_LIBRARY_PATH", "ESPEAK_DATA_PATH")
 """Of our environment; the rest may hold secrets."""
 _PATIENCE: Final = 20.0
 """Seconds for its next piece; it makes minutes of sound in one."""
-_NICENESS: Final = 10
 _VARIANT: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _MOST_VOICES: Final = 1_000_000
 """Bytes of their list."""
@@ -117,8 +116,8 @@ class Espeak:
             logger.error("espeak-ng cannot be started: %s", error.strerror)
             raise ProviderNotInitialized("The voice espeak-ng cannot be started.") from error
         assert child
-        with suppress(OSError):  # words that are read go before words that are heard
-            os.setpriority(os.PRIO_PROCESS, child.pid, _NICENESS)
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
         return child
 
 
