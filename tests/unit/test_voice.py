@@ -1,6 +1,5 @@
 """A voice beside its turn: what is replaced, held back, cut off or broken, and its last word."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from kaiwa.chat.once import Once
 from kaiwa.chat.running import Cut, TurnLimits
 from kaiwa.chat.voice import Voice
 from kaiwa.domain.app import SpeechConfig
@@ -63,7 +63,7 @@ class Told:
     def __init__(self, patience: float = 5) -> None:
         self.heard = Heard()
         self.speaker = ToneSpeaker()
-        self.ended = asyncio.Event()
+        self.ended = Once()
         self.voice = Voice(self.heard.emit, self.speaker, SpeechConfig(), self.ended, patience)
 
     def say(self, *events: TurnEvent) -> Rest | None:
