@@ -39,6 +39,7 @@ LONGEST_DOCSTRING = 5
 
 BROAD_CATCHES = {
     "chat/agent.py": {"_run"},
+    "chat/guard.py": {"_judge"},
     "chat/running.py": {"_run", "_quietly"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
     "chat/voice.py": {"_speak"},

@@ -26,7 +26,7 @@ from kaiwa.errors import StoreUnavailable
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.parsers.wire import Limits
-from kaiwa.ports import DeltaStream, Emit, Fetched, Kit, ModelChoice, Sight, Speaker
+from kaiwa.ports import DeltaStream, Emit, Fetched, Kit, ModelChoice, Moderator, Sight, Speaker
 from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.providers.speaking import Spoken
 from kaiwa.store.db import Database
@@ -137,6 +137,7 @@ class Stage:
         self.running = running
         self.model = PlayedModel()
         self.speaker: Speaker | None = None
+        self.moderator: Moderator | None = None
         self.config = AppConfig(ModelConfig("played", "m"))
         self.blobs = open_blobs("memory:", Path())
         keeper = Keeper(db, self.blobs, NoFetcher(), SizeLimits(), now, uuid7)
@@ -145,7 +146,7 @@ class Stage:
 
     async def _kit_for(self, config: AppConfig) -> Kit:
         choice = ModelChoice(self.model, "played", config.model.name, None, None)
-        return Kit(choice, choice, speaker=self.speaker)
+        return Kit(choice, choice, speaker=self.speaker, moderator=self.moderator)
 
     async def ask(
         self, emit: Emit, query: str = "why?", within: UUID | None = None, *, aloud: bool = False

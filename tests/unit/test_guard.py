@@ -4,6 +4,8 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Literal
+from uuid import UUID
 
 import anyio
 import pytest
@@ -13,9 +15,10 @@ from kaiwa.chat.running import Live
 from kaiwa.domain.app import ModerationConfig, ModerationSide
 from kaiwa.domain.events import Delta, TextDelta, TurnEvent, TurnReplaced, TurnText
 from kaiwa.domain.keywords import Keywords
-from kaiwa.domain.message import Draft, Outcome
+from kaiwa.domain.message import Draft, Inputs, Outcome
 from kaiwa.domain.prompt import ModelRequest
 from kaiwa.errors import CompletionFailed
+from kaiwa.ports import Verdict
 from tests.support.turns import Ear, ended, on_stage
 
 pytestmark = pytest.mark.anyio
@@ -120,3 +123,33 @@ async def test_many_words_are_made_ready_beside_the_loop(file: Path) -> None:
         stage.model.play = play
         message = await stage.stored(await ended(await stage.ask(Ear())))
         assert message.answer == PRESET
+
+
+class BrokenModerator:
+    """Fails as nobody foresaw."""
+
+    async def check_input(self, app_id: UUID, inputs: Inputs, query: str) -> Verdict:
+        raise RuntimeError("broken")
+
+    async def check_output(self, app_id: UUID, text: str) -> Verdict:
+        raise RuntimeError("broken")
+
+
+async def _speak(request: ModelRequest) -> AsyncIterator[Sequence[Delta]]:
+    yield [TextDelta("Good day. " * 40)]
+    yield [TextDelta("And so on.")]
+
+
+@pytest.mark.parametrize(("when_down", "answer"), [("closed", PRESET), ("open", "Good day. ")])
+async def test_a_moderator_that_breaks_ends_no_turn_unkept(
+    file: Path, when_down: Literal["open", "closed"], answer: str
+) -> None:
+    rules = ModerationConfig("api", outputs=ModerationSide(PRESET), when_down=when_down)
+    async with on_stage(file, moderation=rules) as stage:
+        stage.moderator, stage.model.play = BrokenModerator(), _speak
+        ear = Ear()
+        message = await stage.stored(await ended(await stage.ask(ear)))
+        assert message.outcome is Outcome.NORMAL
+        assert message.answer == shown(ear.events)[-1]
+        assert message.answer.startswith(answer)
+        assert len(ear.ends) == 1

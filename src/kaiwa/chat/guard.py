@@ -164,6 +164,11 @@ class Guard:
             except TimeoutError as error:
                 logger.warning("a moderation service took longer than %g s", self._checks.seconds)
                 raise ModerationFailed from error
+            except KaiwaError:
+                raise
+            except Exception as error:  # a check: the answer has to be kept whatever it does
+                logger.exception("a moderation service broke")
+                raise ModerationFailed from error
         except ModerationFailed:
             if self._config.when_down == "open":
                 logger.warning("message %s goes on unchecked", self._live.message_id)
