@@ -6,7 +6,7 @@ DATA ?= ./data
 
 RUN = .venv/bin
 
-.PHONY: serve install install-mcp install-onnx install-dev test torture bench check lock clean
+.PHONY: serve install install-mcp install-sherpa install-onnx install-dev test torture bench check lock clean
 
 serve: install ## Install and serve on HOST:PORT, data in DATA
 	$(RUN)/kaiwa --data $(DATA) serve --host $(HOST) --port $(PORT)
@@ -15,6 +15,9 @@ install: .venv/installed ## Make .venv from the lock file and install Kaiwa into
 
 install-mcp: .venv/installed requirements-mcp.lock ## The same, with what servers of tools (MCP) need
 	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mcp.lock
+
+install-sherpa: .venv/installed requirements-sherpa.lock ## The same, with speech recognition on this machine
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-sherpa.lock
 
 install-onnx: .venv/installed requirements-onnx.lock ## The same, with what embedding models in folders need
 	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-onnx.lock

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import uvloop
 
-from bench import agents, idle, ingest, long, pages, retrieval, search, soak, streams, uploads
+from bench import (
+    agents,
+    idle,
+    ingest,
+    long,
+    pages,
+    retrieval,
+    search,
+    soak,
+    speaking,
+    streams,
+    uploads,
+)
 from bench.databases import SQLITE, serving_postgres
 from bench.figures import Table, describe_machine, overview
 from bench.runs import Bench
@@ -25,6 +37,7 @@ BENCHES: dict[str, Callable[[Bench], Coroutine[None, None, Table]]] = {
     "pages": pages.pages,
     "agents": agents.agents,
     "agents-crowd": agents.crowd,
+    "speaking": speaking.speaking,
     "idle": idle.idle,
     "uploads": uploads.uploads,
     "pictures": uploads.pictures,

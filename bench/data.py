@@ -74,7 +74,9 @@ class Prepared:
             await self._db.write(lambda conn: conn.execute(insert(messages), said).close())
 
 
-async def prepare(db: Database, model: str, tools: Sequence[str] | None = None) -> Prepared:
+async def prepare(
+    db: Database, model: str, tools: Sequence[str] | None = None, *, speaks: bool = False
+) -> Prepared:
     """An app whose model is the bench's, by this name; see `bench.model`. `tools`: an agent's."""
     mode = "chat" if tools is None else "agent-chat"
     described: dict[str, Any] = {
@@ -92,6 +94,8 @@ async def prepare(db: Database, model: str, tools: Sequence[str] | None = None) 
             },
         },
     }
+    if speaks:
+        described["model_config"]["text_to_speech"] = {"enabled": True, "autoPlay": "enabled"}
     if tools is not None:
         named = [tool.split("/") for tool in tools]
         described["model_config"]["agent_mode"] = {

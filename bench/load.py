@@ -14,7 +14,8 @@ import httptools
 import msgspec
 
 # Of a piece of text and of the end: as Kaiwa and the floor write them, and as the model does.
-_STAMP = re.compile(rb'"(?:answer|content)": ?"(\d+\.\d{6}) "')
+_STAMP = re.compile(rb'"(?:answer|content)": ?"(?:\[word\]\()?(\d+\.\d{6})\)?\.? "')
+_SENTENCE = re.compile(rb'"answer": "\[word\]\((\d+\.\d{6})\)\. "')
 _TEXTS = (b'"event": "message", ', b'"event": "agent_message", ', b'"delta":{"content":')
 _ENDS = (b'"event": "message_end"', b"data: [DONE]")
 
@@ -28,6 +29,10 @@ class Heard:
     first_at: float = 0
     """When the first piece of the answer came."""
     ended_at: float = 0
+    sentence_at: float = 0
+    """When the model let go the end of the first sentence."""
+    spoken_at: float = 0
+    """When the first audio came."""
     frames: int = 0
     reads: int = 0
     """Reads of the socket that brought frames."""
@@ -120,6 +125,10 @@ class Connection(asyncio.Protocol):
             heard.frames += count
             heard.reads += 1
             heard.delays += [now - float(stamp) for stamp in _STAMP.findall(frames)]
+        if not heard.sentence_at and (sentence := _SENTENCE.search(frames)):
+            heard.sentence_at = float(sentence[1])
+        if not heard.spoken_at and b'"event": "tts_message",' in frames:
+            heard.spoken_at = monotonic()
         if any(end in frames for end in _ENDS):
             heard.whole = True
 

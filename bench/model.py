@@ -1,10 +1,11 @@
 """A model server in a process of its own: `python -m bench.model PORT`.
 
-A model's name says how it speaks: `TOKENS-PER_SECOND[-SILENCE_MS[-CALLS]]`, 0 a second meaning at
-once. It calls one of the tools it is offered, by turns, until it has been told CALLS results, and
-only then says its tokens. A paced token's text is the moment at which it left, by the monotonic
-clock, so that whoever gets it knows how long it was under way. `GET /log` gives, and forgets, what
-questions came; see `Line`.
+A model's name says how it speaks: `TOKENS-PER_SECOND[-SILENCE_MS[-CALLS[-WORDS]]]`, 0 a second
+meaning at once. It calls one of the tools it is offered, by turns, until it has been told CALLS
+results, and only then says its tokens. A paced token's text is the moment at which it left, by the
+monotonic clock, so that whoever gets it knows how long it was under way; with WORDS it is a word
+that can be read aloud, linked to that moment, and every WORDS-th ends a sentence. `GET /log` gives,
+and forgets, what questions came; see `Line`.
 """
 
 import asyncio
@@ -85,6 +86,7 @@ class _Plan(Struct, frozen=True):
     per_second: float
     silence: float
     calls: int
+    words: int
 
 
 def _chunked(text: str) -> bytes:
@@ -108,8 +110,16 @@ def _last(tokens: int, reason: str = "stop") -> bytes:
 
 
 def _plan(model: str) -> _Plan:
-    tokens, per_second, silence, calls, *_ = [*model.split("-"), "0", "0"]
-    return _Plan(int(tokens), float(per_second), float(silence) / 1000, int(calls))
+    tokens, per_second, silence, calls, words, *_ = [*model.split("-"), "0", "0", "0"]
+    return _Plan(int(tokens), float(per_second), float(silence) / 1000, int(calls), int(words))
+
+
+def _stamp(said: int, words: int) -> str:
+    """The text of a paced token that leaves now."""
+    moment = f"{monotonic():.6f}"
+    if not words:
+        return f"{moment} "
+    return f"[word]({moment}){'' if (said + 1) % words else '.'} "
 
 
 def _call(question: _Question) -> bytes:
@@ -198,7 +208,7 @@ class Speaker(asyncio.Protocol):
         if said == plan.tokens:
             self._transport.write(_last(said))
             return
-        self._transport.write(_frame(f'{{"content":"{monotonic():.6f} "}}'))
+        self._transport.write(_frame(f'{{"content":"{_stamp(said, plan.words)}"}}'))
         due = begun + (said + 1) / plan.per_second
         self._timer = self._loop.call_later(
             max(0.0, due - monotonic()), self._go_on, plan, said + 1, begun

@@ -71,6 +71,8 @@ class Chats:
     length: int = HISTORY
     tools: tuple[str, ...] | None = None
     """Of an agent: built-in ones, `provider/name`. None: an app that only talks."""
+    speaks: bool = False
+    """Whether its answers are spoken while they are written."""
 
 
 @dataclass
@@ -116,7 +118,7 @@ async def kaiwa(
         db = await open_data(folder, url)
         found: list[Prepared] = []
         for chat in chats:
-            found.append(await prepare(db, chat.model, chat.tools))
+            found.append(await prepare(db, chat.model, chat.tools, speaks=chat.speaks))
             await found[-1].add_conversations(chat.count, chat.length)
         await db.close()
         settle(url)

@@ -27,6 +27,8 @@ LONG = Target("a turn among 1,000 messages", "× one among 20", 1.2, 1.0)
 
 AGENT = Target("an agent's turn of 5 tool calls, CPU", "ms", 10)
 
+SPOKEN = Target("50 streams spoken, sentence whole → first audio, p99", "ms", 300)
+
 _PAGE = "out of 1,000,000 messages"
 PAGE_OF_MESSAGES = Target(f"page of 20 messages {_PAGE}, CPU", "ms", 1.0, 0.5)
 PAGE_OF_CONVERSATIONS = Target(f"page of 20 conversations {_PAGE}, CPU", "ms", 0.5, 0.25)

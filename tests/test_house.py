@@ -22,7 +22,7 @@ from kaiwa.providers.models.openai import OpenAIOptions
 from kaiwa.providers.models.quoting import QuotingOptions
 from kaiwa.providers.models.scripted import Reply, ScriptedOptions, Step
 from kaiwa.providers.options import ServerOptions
-from kaiwa.providers.registry import list_kinds
+from kaiwa.providers.registry import list_kinds, list_voices
 from kaiwa.providers.tools.mcp_options import McpOptions
 from kaiwa.providers.tools.openapi import OpenApiOptions
 from kaiwa.providers.tools.services import KINDS
@@ -39,9 +39,11 @@ LONGEST_DOCSTRING = 5
 
 BROAD_CATCHES = {
     "chat/agent.py": {"_run"},
+    "chat/guard.py": {"_judge"},
     "chat/running.py": {"_run", "_quietly"},
-    "knowledge/ingest.py": {"run"},
     "chat/turn.py": {"run_turn", "_ask", "_close"},
+    "chat/voice.py": {"_speak"},
+    "knowledge/ingest.py": {"run"},
     "providers/embeddings/onnx.py": {"_open"},
     "providers/tools/mcp_connection.py": {"live"},
     "worker.py": {"_repeat"},
@@ -246,6 +248,11 @@ def test_a_setting_is_documented_with_its_default(name: str):
 @pytest.mark.parametrize("kind", list_kinds())
 def test_a_kind_of_model_is_documented(kind: str):
     assert f"### `{kind}`\n" in _guide("models.md")
+
+
+@pytest.mark.parametrize("kind", list_voices())
+def test_a_kind_of_voice_is_documented(kind: str):
+    assert f"\n| `{kind}` |" in _guide("voice.md")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,9 +23,10 @@ from litestar.types import ASGIApp
 from kaiwa.api import faults, openapi, routes
 from kaiwa.api.guesses import Guesses
 from kaiwa.api.headers import StampResponses
-from kaiwa.api.site import ApiSettings, Site
+from kaiwa.api.site import ApiSettings, Listening, Site
 from kaiwa.chat.agent import ToolLimits
 from kaiwa.chat.files import FileRoom
+from kaiwa.chat.guard import Checks
 from kaiwa.chat.order import Context
 from kaiwa.chat.running import Running, TurnLimits
 from kaiwa.domain.app import AppConfig
@@ -38,22 +39,28 @@ from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.kinds import UNKNOWN_MIME_TYPE, Kind
 from kaiwa.files.links import Links, find_secret
 from kaiwa.files.parsers.wire import Limits
+from kaiwa.files.recordings import Recordings
+from kaiwa.files.sounds.wire import Limits as SoundLimits
 from kaiwa.knowledge.embedding import embed_written
 from kaiwa.knowledge.ingest import Ingest
 from kaiwa.knowledge.search import SearchMeans, search
 from kaiwa.knowledge.shelf import Shelf
 from kaiwa.knowledge.workshop import Workshop
-from kaiwa.ports import BlobStore, Clock, Fetcher, Kit
+from kaiwa.ports import BlobStore, Clock, Fetcher, Kit, Speaker, Transcriber
 from kaiwa.providers.addresses import Network
 from kaiwa.providers.blobs.opening import FILES, open_blobs
 from kaiwa.providers.catalog import Catalog, price_per_million
 from kaiwa.providers.comparing import Comparers, split_model
+from kaiwa.providers.extensions import Extensions
 from kaiwa.providers.guarded import Guarded
 from kaiwa.providers.http import Operator
+from kaiwa.providers.moderation.moderators import Moderators
 from kaiwa.providers.tools.builtin import BuiltinTools
 from kaiwa.providers.tools.means import Means
 from kaiwa.providers.tools.services import Services, ServiceTools
 from kaiwa.providers.tools.toolbox import Toolbox
+from kaiwa.providers.transcription.opening import open_transcriber
+from kaiwa.providers.voices import choose_voice, open_voice
 from kaiwa.settings import PriceSetting, Settings
 from kaiwa.store.db import Database
 from kaiwa.store.messages import beat, checkpoint_messages
@@ -183,6 +190,10 @@ class House:
     keeper: Keeper
     extractor: Extractor
     toolbox: Toolbox
+    speaker: Speaker | None
+    """None when there is no voice."""
+    transcriber: Transcriber | None
+    moderators: Moderators
     comparers: Comparers
     search: SearchMeans
     workshop: Workshop
@@ -227,7 +238,10 @@ class House:
         self.keeper = Keeper(db, self.blobs, guarded, limits, self.clock, new_id)
         self.extractor = Extractor(Limits())
         self.catalog = make_catalog(settings, http)
+        self.moderators = make_moderators(settings, self.catalog, http)
         await self.catalog.open_servers()
+        self.speaker = await find_speaker(settings, self.catalog, http)
+        self.transcriber = await open_transcriber(settings.transcription_model, self.catalog, http)
         self.comparers = Comparers(self.catalog, http, settings.rerank_model)
         self.search = SearchMeans(
             db,
@@ -256,7 +270,8 @@ class House:
         )
         self.context = Context(
             db, self.clock, new_id, new_id(), running, self.kit_for, room,
-            ToolLimits(settings.tool_timeout),
+            ToolLimits(settings.tool_timeout), settings.speech_patience,
+            Checks(settings.moderation_timeout, settings.log_flagged),
         )  # fmt: skip
 
     async def __aexit__(
@@ -282,7 +297,15 @@ class House:
         if self.settings.default_model:
             side = await self.catalog.choose_default()
         tools = await self.toolbox.open(config.agent) if config.agent else ()
-        return Kit(model, side, tools)
+        speaks = config.speech is not None and config.speech.auto_play
+        return Kit(
+            model,
+            side,
+            tools,
+            speaker=self.speaker if speaks else None,
+            moderator=self.moderators.open(config.moderation),
+            extensions=self.moderators.open_sources(config),
+        )
 
 
 def build(house: House) -> ASGIApp:
@@ -315,16 +338,24 @@ def _site(house: House, guesses: Guesses) -> Site:
             patience=settings.write_timeout,
             public_url=settings.public_url.rstrip("/"),
             presigned=settings.presigned_links,
+            longest_speech=settings.speech_limit,
         ),
         guesses=guesses,
         keeper=house.keeper,
         blobs=house.blobs,
         links=house.links,
         extractor=house.extractor,
+        listening=Listening(
+            Recordings(settings.transcription_limit, SoundLimits()),
+            house.transcriber,
+            settings.first_token_timeout,
+        ),
         open_tools=house.toolbox.open,
         search_knowledge=partial(_search, house.search),
         embed=partial(embed_written, open_embedder=house.comparers.embedder),
         embedding=split_model(settings.embedding_model),
+        speaker=house.speaker,
+        speaking=anyio.Semaphore(settings.speeches_at_once),
     )
 
 
@@ -351,6 +382,19 @@ def _upkeep_settings(settings: Settings) -> UpkeepSettings:
     return UpkeepSettings(
         settings.abandoned_after, settings.purge_after_days, settings.unused_files_after_days
     )
+
+
+async def find_speaker(settings: Settings, catalog: Catalog, http: Operator) -> Speaker | None:
+    """This installation's voice; one that cannot be had is none, for answers need none."""
+    name = await choose_voice(settings.speech_model, catalog)
+    if not name:
+        logger.info("nothing is read aloud: neither OpenAI's key nor espeak-ng is there")
+        return None
+    try:
+        return await open_voice(name, catalog, http)
+    except OperatorError as error:
+        logger.warning("nothing is read aloud: %s", error)
+        return None
 
 
 def make_toolbox(
@@ -393,6 +437,24 @@ async def open_toolbox(settings: Settings) -> AsyncGenerator[Toolbox]:
             yield make_toolbox(settings, catalog, services, extractor, http, guarded, now)
     finally:
         await guarded.close()
+        await http.close()
+
+
+def make_moderators(settings: Settings, catalog: Catalog, http: Operator) -> Moderators:
+    """Who moderates and fills variables in this installation. Raises `OperatorError`."""
+    extensions = Extensions(settings.extensions, http, settings.tool_timeout)
+    return Moderators(catalog, http, extensions)
+
+
+async def list_guard_notes(settings: Settings, config: AppConfig) -> list[str]:
+    """Lines about services that the app asks for and that are not set up.
+
+    Raises `OperatorError`.
+    """
+    http = Operator(settings.connect_timeout)
+    try:
+        return make_moderators(settings, make_catalog(settings, http), http).list_notes(config)
+    finally:
         await http.close()
 
 

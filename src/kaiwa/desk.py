@@ -11,8 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from kaiwa.app import new_id, now, open_database, open_toolbox, read_schema
-from kaiwa.domain.app import AgentConfig, ApiKey, App
+from kaiwa.app import (
+    list_guard_notes,
+    new_id,
+    now,
+    open_database,
+    open_toolbox,
+    read_schema,
+)
+from kaiwa.domain.app import AgentConfig, ApiKey, App, AppConfig
 from kaiwa.domain.dsl import read_dsl
 from kaiwa.domain.file import ListedFile
 from kaiwa.errors import BlobsForbidden, BlobsUnavailable, OperatorError
@@ -48,12 +55,20 @@ async def apply_files(
     Raises `OperatorError`; then no file is applied whose neighbours cannot be read.
     """
     drafts = [(name, *read_dsl(text, name)) for name, text in files.items()]
-    notes = [await _list_tool_notes(draft.config.agent, settings) for _, draft, _ in drafts]
+    notes = [await _list_notes(draft.config, settings) for _, draft, _ in drafts]
     applied: list[tuple[str, App, tuple[str, ...]]] = []
     for (name, draft, reports), more in zip(drafts, notes, strict=True):
         app, _ = await apply_app(db, draft, new_id, now())
         applied.append((name, app, (*reports, *more)))
     return applied
+
+
+async def _list_notes(config: AppConfig, settings: Settings) -> list[str]:
+    """About what the app asks for and this installation does not have."""
+    notes = await _list_tool_notes(config.agent, settings)
+    if config.moderation or config.external_data_tools:
+        notes += await list_guard_notes(settings, config)
+    return notes
 
 
 async def _list_tool_notes(agent: AgentConfig | None, settings: Settings) -> list[str]:

@@ -13,27 +13,38 @@ from anyio import to_thread
 from msgspec import Struct
 
 from kaiwa import __version__
-from kaiwa.app import find_storage, make_catalog, name_folder, open_database, read_schema
+from kaiwa.app import (
+    find_storage,
+    list_guard_notes,
+    make_catalog,
+    name_folder,
+    open_database,
+    read_schema,
+)
+from kaiwa.domain.app import AppConfig
 from kaiwa.errors import KaiwaError, OperatorError
 from kaiwa.files.links import check_secret
 from kaiwa.plain import say
 from kaiwa.providers.blobs.opening import FILES
-from kaiwa.providers.catalog import ServerState
+from kaiwa.providers.catalog import Catalog, ServerState
+from kaiwa.providers.extensions import Extensions, ExtensionState
 from kaiwa.providers.http import Operator
 from kaiwa.providers.openai_server import find_server
 from kaiwa.providers.tools.services import Services, ServiceState
 from kaiwa.providers.tools.web_search import check_search
+from kaiwa.providers.transcription.opening import name_transcriber, open_transcriber
+from kaiwa.providers.voices import choose_voice, open_voice
 from kaiwa.settings import Settings
-from kaiwa.store.apps import list_apps
+from kaiwa.store.apps import get_config, list_apps
 from kaiwa.store.db import measure
 from kaiwa.store.keys import list_keys
 from kaiwa.store.tables import SCHEMA
 
 _MASK = "***"
 _OPEN_OPTIONS = {
-    "kind", "base_url", "aliases", "retry_wait", "organization", "project", "timeout",
+    "kind", "base_url", "aliases", "retry_wait", "organization", "project", "timeout", "endpoint",
 }  # fmt: skip
-"""Options of model servers and of services with tools that hold no secret."""
+"""Options of model servers and of services that hold no secret."""
 
 
 class Setting(Struct, frozen=True):
@@ -61,6 +72,7 @@ class DatabaseState(Struct, frozen=True, kw_only=True):
     size_bytes: int | None = None
     journal: str | None = None
     apps: int | None = None
+    speaking_apps: int = 0
     keys: int | None = None
 
 
@@ -85,8 +97,14 @@ class Report(Struct, frozen=True):
     default_model: str | None
     search_engine: str
     """`reachable`, `not reachable` or `not set up`."""
+    voice: str
+    """`espeak`, a `provider/model`, or `none`."""
     services: list[ServiceState]
     """The operator's own, that offer tools."""
+    listener: str
+    """What writes down recordings, as `provider/model`; empty when nothing does."""
+    extensions: list[ExtensionState]
+    """The operator's own, that moderate and fill variables."""
     problems: list[str]
     """What has to be mended."""
 
@@ -97,9 +115,11 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     folder = await to_thread.run_sync(_look_at, name_folder(settings), settings, problems)
     database = await _examine_database(settings, problems)
     storage = await _examine_storage(settings, problems)
-    servers, default_model = await _examine_servers(settings, problems)
+    servers, default_model, listener = await _examine_servers(settings, problems)
     search = await _examine_search(settings, problems)
+    voice = await _examine_voice(settings, database.speaking_apps, problems)
     services = await _examine_services(settings, problems)
+    extensions = await _examine_extensions(settings, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
         for name in settings.__struct_fields__
@@ -115,7 +135,10 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
         servers,
         default_model,
         search,
+        voice,
         services,
+        listener,
+        extensions,
         problems,
     )
 
@@ -154,11 +177,13 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         try:
             size, journal = await measure(db)
             apps, keys = await list_apps(db), await list_keys(db, None)
+            configs = {app.name: await get_config(db, app.id, app.config_id) for app in apps}
         finally:
             await db.close()
     except (OperatorError, KaiwaError) as error:
         problems.append(say(error))
         return DatabaseState(engine=engine, reachable=False)
+    await _examine_guards(configs, settings, problems)
     return DatabaseState(
         engine=engine,
         reachable=True,
@@ -167,8 +192,20 @@ async def _examine_database(settings: Settings, problems: list[str]) -> Database
         size_bytes=size,
         journal=journal,
         apps=len(apps),
+        speaking_apps=sum(config.speech is not None for config in configs.values()),
         keys=sum(key.revoked_at is None for key in keys),
     )
+
+
+async def _examine_guards(
+    configs: Mapping[str, AppConfig], settings: Settings, problems: list[str]
+) -> None:
+    try:
+        for name, config in configs.items():
+            notes = await list_guard_notes(settings, config)
+            problems += [f"In the app {name}, {note}." for note in notes]
+    except OperatorError:
+        return  # told where model servers and extensions are looked at
 
 
 async def _examine_storage(settings: Settings, problems: list[str]) -> Storage:
@@ -186,30 +223,44 @@ async def _examine_storage(settings: Settings, problems: list[str]) -> Storage:
 
 async def _examine_servers(
     settings: Settings, problems: list[str]
-) -> tuple[list[ServerState], str | None]:
+) -> tuple[list[ServerState], str | None, str]:
+    """How the model servers are; the default model; what listens."""
     http = Operator(settings.connect_timeout)
     try:
         catalog = make_catalog(settings, http)
         await catalog.open_servers()
         states = await catalog.check_servers()
         default_model = await catalog.default_name()
+        listener = await _examine_listener(settings, catalog, http, problems)
     except OperatorError as error:
         problems.append(say(error))
-        return [], None
+        return [], None, ""
     finally:
         await http.close()
-    painter = catalog.find_entry(settings.image_model.partition("/")[0])
+    full_names = (settings.image_model, settings.speech_model, settings.transcription_model)
+    named = {catalog.find_entry(each.partition("/")[0]) for each in full_names if each}
     problems += [
         f"The model server {state.name} cannot be used: {state.problem}."
         for state in states
-        if state.problem and (state.needed or state.name == painter)
+        if state.problem and (state.needed or state.name in named)
     ]
     if settings.image_model:
         try:
             find_server(catalog, http, "image_model", settings.image_model)
         except OperatorError as error:
             problems.append(say(error))
-    return states, default_model
+    return states, default_model, listener
+
+
+async def _examine_listener(
+    settings: Settings, catalog: Catalog, http: Operator, problems: list[str]
+) -> str:
+    try:
+        await open_transcriber(settings.transcription_model, catalog, http)
+    except OperatorError as error:
+        problems.append(say(error))
+        return ""
+    return name_transcriber(settings.transcription_model, catalog)
 
 
 async def _examine_search(settings: Settings, problems: list[str]) -> str:
@@ -225,6 +276,28 @@ async def _examine_search(settings: Settings, problems: list[str]) -> str:
         return "reachable"
     problems.append(f"The search engine cannot be used: {problem}.")
     return "not reachable"
+
+
+async def _examine_voice(settings: Settings, speaking: int, problems: list[str]) -> str:
+    """`speaking`: how many apps need one."""
+    http = Operator(settings.connect_timeout)
+    try:
+        catalog = make_catalog(settings, http)
+        name = await choose_voice(settings.speech_model, catalog)
+        if name:
+            await open_voice(name, catalog, http)
+        elif speaking:
+            problems.append(
+                f"There is no voice for the apps that speak ({speaking}): install espeak-ng"
+                " (apt-get install espeak-ng), set OPENAI_API_KEY, or name a voice as speech_model."
+            )
+    except OperatorError as error:
+        if (problem := say(error)) not in problems:  # one of the servers themselves is told above
+            problems.append(problem)
+        return "none"
+    finally:
+        await http.close()
+    return name or "none"
 
 
 async def _examine_services(settings: Settings, problems: list[str]) -> list[ServiceState]:
@@ -243,12 +316,27 @@ async def _examine_services(settings: Settings, problems: list[str]) -> list[Ser
     return states
 
 
+async def _examine_extensions(settings: Settings, problems: list[str]) -> list[ExtensionState]:
+    http = Operator(settings.connect_timeout)
+    try:
+        states = await Extensions(settings.extensions, http, settings.tool_timeout).check()
+    except OperatorError as error:
+        problems.append(say(error))
+        return []
+    finally:
+        await http.close()
+    problems += [
+        f"The extension {one.name} cannot be used: {one.problem}." for one in states if one.problem
+    ]
+    return states
+
+
 def _masked(name: str, value: object) -> object:
     if name in ("secret_key", "search_api_key") and value:
         return _MASK
     if name in ("database_url", "storage_url", "search_url"):
         return _masked_url(str(value))
-    if name in ("providers", "tools"):
+    if name in ("providers", "tools", "extensions"):
         entries = cast("Mapping[str, Mapping[str, object]]", value)
         return {
             entry: {option: _shown(option, given) for option, given in options.items()}
@@ -285,8 +373,12 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  {server.name}: {server.problem or server.state}"
     yield f"  default model: {report.default_model or 'unknown'}"
     yield f"Search engine: {report.search_engine}"
+    yield f"Voice: {report.voice}"
+    yield f"Listens: {report.listener or 'nothing'}"
     for service in report.services:
         yield f"Service {service.name} ({service.kind}): {service.problem or 'reachable'}"
+    for extension in report.extensions:
+        yield f"Extension {extension.name}: {extension.problem or 'reachable'}"
     yield ""
     yield from (f"Problem: {problem}" for problem in report.problems)
     if not report.problems:

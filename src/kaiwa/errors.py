@@ -221,6 +221,35 @@ class UnsupportedFileType(KaiwaError):
     code, status = "unsupported_file_type", 415
 
 
+class NoAudioUploaded(KaiwaError):
+    """Please upload your audio."""
+
+    code, status = "no_audio_uploaded", 400
+
+
+class AudioTooLarge(KaiwaError):
+    """The recording is too large."""
+
+    code, status = "audio_too_large", 413
+
+    @classmethod
+    def over(cls, limit: int, _: int = 0) -> "AudioTooLarge":
+        """For a recording of more than `limit` bytes."""
+        return cls(f"Audio size larger than {limit / (1 << 20):.4g} MB ({limit} bytes)")
+
+
+class UnsupportedAudioType(KaiwaError):
+    """Audio type not allowed."""
+
+    code, status = "unsupported_audio_type", 415
+
+
+class ListeningNotSupported(KaiwaError):
+    """Provider not support speech to text."""
+
+    code, status = "provider_not_support_speech_to_text", 400
+
+
 class FileMissing(KaiwaError):
     """File not found."""
 

@@ -155,11 +155,16 @@ class Speaker(Protocol):
 class Transcriber(Protocol):
     """An ear."""
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """How names of recordings it takes may end; any other one becomes WAV, 16 kHz, mono."""
+        ...
+
     async def transcribe(self, name: str, mime_type: str, audio: bytes) -> str:
         """What is said in it, "" when nothing is.
 
         `audio` is sound of a kind that was checked; `name` ends as its kind does. Raises what
-        `Speaker.speak` raises.
+        `Speaker.speak` raises, `AudioTooLarge` and `ListeningNotSupported`. It may be cancelled.
         """
         ...
 

@@ -27,6 +27,7 @@ _CHOICES = {
 _FORMS = {
     "default_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "image_model": (r"(?s)[^/]+/.", "written as provider/model"),
+    "transcription_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "rerank_model": (r"(?s)[^/]+/.", "written as provider/model"),
     "embedding_model": (
         r"(?s)hashed$|[^/]+/.",
@@ -44,6 +45,8 @@ _BOUNDS = {
     "image_limit": (1, 1e12),
     "document_limit": (1, 1e12),
     "audio_limit": (1, 1e12),
+    "speech_limit": (1, 1e9),
+    "speeches_at_once": (1, 1e6),
     "transcription_limit": (1, 1e9),
     "video_limit": (1, 1e12),
     "knowledge_memory": (1, 1e13),
@@ -148,10 +151,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """`provider/model` that draws for agents; of a server that speaks OpenAI's image API."""
     speech_model: str = ""
     """`espeak`, or the `provider/model` that speaks; without it, whichever of them is there."""
+    speech_limit: int = 20_000
+    """The longest text that is read aloud, in characters."""
+    speeches_at_once: int = 32
+    """How many texts are read aloud at a time, besides answers that are spoken as written."""
+    speech_patience: float = 5
+    """How long a voice may be silent while an answer is still to be spoken; then it is over."""
     transcription_model: str = ""
     """`provider/model` that listens, or `sherpa_onnx/` and the folder of a model."""
     transcription_limit: int = 15_728_640
     """The largest recording that is listened to."""
+    moderation_timeout: float = 10
+    """What a service that moderates may take for one check."""
     embedding_model: str = ""
     """`provider/model`, `onnx/` and a folder, or `hashed`: what new knowledge bases compare by."""
     rerank_model: str = ""

@@ -18,7 +18,14 @@ from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.turn import start_turn
 from kaiwa.desk import get_app
 from kaiwa.domain.app import FILE_KINDS, App, AppConfig, FormField
-from kaiwa.domain.events import TurnEvent, TurnFile, TurnText, TurnThought
+from kaiwa.domain.events import (
+    TurnCanned,
+    TurnEvent,
+    TurnFile,
+    TurnReplaced,
+    TurnText,
+    TurnThought,
+)
 from kaiwa.domain.inputs import new_inputs
 from kaiwa.domain.message import Inputs, JsonValue, Message
 from kaiwa.domain.request import render
@@ -188,7 +195,11 @@ class _Screen:
 
     def show(self, event: TurnEvent) -> None:
         match event:
-            case TurnText(text):
+            case TurnText(text) | TurnCanned(text):
+                click.echo(text, nl=False)
+                self._within_line = True
+            case TurnReplaced(text):
+                self._note("(taken back; it is now:)")
                 click.echo(text, nl=False)
                 self._within_line = True
             case TurnThought(thought):

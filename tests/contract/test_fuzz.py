@@ -51,7 +51,9 @@ def inputs_for(route: Route) -> "st.SearchStrategy[dict[str, Any]]":
 @pytest.fixture(scope="module")
 async def client(server: TestServer) -> Client:
     form = [{"text-input": {"variable": "name", "label": "Name", "max_length": 5}}]
-    return await server.client(app_file(says("Fine."), user_input_form=form))
+    return await server.client(
+        app_file(says("Fine."), user_input_form=form, text_to_speech={"enabled": True})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def check(reply: Reply) -> None:
     assert reply.status < 500, reply.body
     if isinstance(reply.body, bytes):
         assert reply.status == 200
-        assert reply.headers["Content-Type"].startswith("text/event-stream")
+        assert reply.headers["Content-Type"].startswith(("text/event-stream", "audio/wav"))
         return
     assert not INSIDES.search(str(reply.body)), reply.body
     if reply.status != 200:

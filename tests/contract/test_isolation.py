@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 # Every way an id can reach a route: in its path, its query, or its body.
 IN_PATH = {"conversation_id": "conversation", "message_id": "message", "file_id": "file"}
 IN_QUERY = {"conversation_id": "conversation", "last_id": "conversation", "first_id": "message"}
-IN_BODY = {"conversation_id": "conversation"}
+IN_BODY = {"conversation_id": "conversation", "message_id": "message"}
 BODIES: dict[str, dict[str, Any]] = {
     "post_chat_message": {"query": "Mine?", "inputs": {}, "response_mode": "blocking"},
     "post_approval": {"decision": "approve"},
@@ -92,6 +92,7 @@ async def owned(server: TestServer) -> Owned:
     features: dict[str, Any] = {
         "suggested_questions_after_answer": {"enabled": True},
         "file_upload": TAKES_DOCUMENTS,
+        "text_to_speech": {"enabled": True},
     }
     owner = await server.client(
         agent_file(

@@ -98,6 +98,7 @@ async def target(patient: TestServer, request: pytest.FixtureRequest) -> Target:
             says("Fine."),
             suggested_questions_after_answer={"enabled": True},
             file_upload=TAKES_DOCUMENTS,
+            text_to_speech={"enabled": True},
         )
     )
     asked = (await client.ask("Hello", auto_generate_name=False)).body

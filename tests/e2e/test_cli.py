@@ -77,12 +77,12 @@ def test_several_files_are_applied_at_once_or_not_at_all(tmp_path: Path) -> None
 
 
 def test_what_a_file_asks_for_in_vain_is_reported_beside_the_id(tmp_path: Path) -> None:
-    file = write(tmp_path, "app.yml", app_file(name="Loud", text_to_speech={"enabled": True}))
+    file = write(tmp_path, "app.yml", app_file(name="Kept", annotation_reply={"enabled": True}))
     done = call(tmp_path, "app", "apply", file)
     assert done.returncode == 0
     assert re.fullmatch(r"[0-9a-f-]{36}\n", done.stdout)
     assert done.stderr.startswith("app.yml: ")
-    assert "text_to_speech" in done.stderr
+    assert "annotation_reply" in done.stderr
 
 
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:

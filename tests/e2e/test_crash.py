@@ -19,6 +19,7 @@ from tests.e2e.torture import Kept, Tally, rounds
 from tests.e2e.traffic import Heard, listen, numbered, stored
 from tests.support.apps import app_file, says
 from tests.support.client import Client
+from tests.support.moderating import moderated
 
 ROUNDS = rounds(4)
 LONG = numbered(1000)
@@ -39,8 +40,13 @@ class Round:
 
 
 def make_apps(folder: Path, database_url: str) -> list[str]:
-    """The keys of a talkative app and of a brief one."""
-    apps = (app_file(says(text=text, pace=0.01)) for text in (LONG, SHORT))
+    """The keys of a talkative app, of a brief one, and of one whose last letters are held back."""
+    words = moderated(keywords="\n".join(f"{digit} never" for digit in range(10)))
+    apps = (
+        app_file(says(text=LONG, pace=0.01)),
+        app_file(says(text=SHORT, pace=0.01)),
+        app_file(says(text=LONG, pace=0.01), sensitive_word_avoidance=words),
+    )
     return [make_key(folder, app, database_url) for app in apps]
 
 

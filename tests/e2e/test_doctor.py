@@ -99,6 +99,8 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
         "KAIWA_TOOLS_SHOP_KIND": "openapi",
         "KAIWA_TOOLS_SHOP_BEARER": SECRET,
         "KAIWA_TOOLS_SHOP_DOCUMENT": "http://127.0.0.1:9/openapi.json",
+        "KAIWA_EXTENSIONS_WARD_ENDPOINT": "http://127.0.0.1:9/ward",
+        "KAIWA_EXTENSIONS_WARD_API_KEY": SECRET,
         "KAIWA_PROVIDERS_VLLM_BASE_URL": "http://127.0.0.1:9/v1",
         "OPENAI_API_KEY": SECRET,
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
@@ -118,7 +120,10 @@ def test_each_setting_says_where_it_stands_and_secrets_are_masked(tmp_path: Path
     assert told["database_url"][0] == "postgresql://me:***@127.0.0.1:9/kaiwa"
     assert told["secret_key"][0] == told["search_api_key"][0] == "***"
     assert told["storage_url"][0] == "s3://me:***@bucket"
-    assert len(found["problems"]) == 6  # database, storage, vllm, openai, search, shop
+    assert len(found["problems"]) == 7  # database, storage, vllm, openai, search, shop, ward
+    assert told["extensions"][0] == {
+        "ward": {"endpoint": "http://127.0.0.1:9/ward", "api_key": "***"}
+    }
     plain = call(tmp_path, "--data", "mine", "doctor", **variables)
     assert plain.returncode == 1
     assert SECRET not in done.stdout + plain.stdout + plain.stderr
@@ -184,6 +189,32 @@ def test_a_search_engine_and_a_painter_that_are_away_are_told(tmp_path: Path) ->
         "The setting image_model names 'scripted', which is no model server of the kind openai that"
         " is set up."
     ]
+
+
+def test_the_voice_is_told(tmp_path: Path) -> None:
+    away = report_of(call(tmp_path, "doctor", "--json", KAIWA_SPEECH_MODEL="ollama/kokoro"))
+    assert away["voice"] == "ollama/kokoro"
+    assert ["model server ollama cannot be used" in one for one in away["problems"]] == [True]
+    done = call(tmp_path, "doctor", KAIWA_SPEECH_MODEL="silent")
+    assert "\nVoice: silent\n" in done.stdout
+    wrong = report_of(call(tmp_path, "doctor", "--json", KAIWA_SPEECH_MODEL="scripted/m"))
+    assert wrong["voice"] == "none"
+    assert wrong["problems"] == [
+        "The setting speech_model names 'scripted', which is no model server of the kind openai"
+        " that is set up."
+    ]
+
+
+def test_how_to_get_a_voice_is_told_where_an_app_speaks(tmp_path: Path) -> None:
+    nowhere = {"PATH": str(tmp_path / "nowhere")}
+    found = report_of(call(tmp_path, "doctor", "--json", **nowhere))
+    assert (found["voice"], found["problems"]) == ("none", [])
+    wanted = report_of(call(tmp_path, "doctor", "--json", **nowhere, KAIWA_SPEECH_MODEL="espeak"))
+    assert ["apt-get install espeak-ng" in problem for problem in wanted["problems"]] == [True]
+    make_key(tmp_path, app_file(name="Guide", text_to_speech={"enabled": True}))
+    needed = report_of(call(tmp_path, "doctor", "--json", **nowhere))
+    assert ["apt-get install espeak-ng" in problem for problem in needed["problems"]] == [True]
+    assert needed["problems"][0].startswith("There is no voice for the apps that speak (1)")
 
 
 def test_an_older_schema_is_told_and_left(tmp_path: Path) -> None:
@@ -287,3 +318,17 @@ def test_a_service_with_tools_that_is_away_is_told(tmp_path: Path) -> None:
     wrong = report_of(call(tmp_path, "doctor", "--json", **away, KAIWA_TOOLS_PETS_COLOUR="red"))
     assert len(wrong["problems"]) == 1
     assert "tools.pets" in wrong["problems"][0]
+
+
+def test_it_says_what_listens_and_what_is_missing_for_it(tmp_path: Path) -> None:
+    assert report_of(call(tmp_path, "doctor", "--json"))["listener"] == ""
+    assert "\nListens: nothing\n" in call(tmp_path, "doctor").stdout
+    scripted = {"KAIWA_TRANSCRIPTION_MODEL": "scripted/Hello"}
+    found = report_of(call(tmp_path, "doctor", "--json", **scripted))
+    assert (found["listener"], found["problems"]) == ("scripted/Hello", [])
+    nobody = {"KAIWA_TRANSCRIPTION_MODEL": "nobody/whisper-1"}
+    done = call(tmp_path, "doctor", **nobody)
+    assert done.returncode == 1
+    assert "Problem: The setting transcription_model names 'nobody', which is no" in done.stdout
+    malformed = call(tmp_path, "doctor", KAIWA_TRANSCRIPTION_MODEL="whisper")
+    assert "must be written as provider/model" in malformed.stderr

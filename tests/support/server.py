@@ -97,9 +97,8 @@ async def serving(
     Documents are left to the tests, unless they set `ingest_at_once`.
     """
     url = DATABASES.url_for(folder)
-    found = structs.replace(
-        Settings(data=str(folder), database_url=url, ingest_at_once=0), **settings
-    )
+    plain = Settings(data=str(folder), database_url=url, speech_model="silent", ingest_at_once=0)
+    found = structs.replace(plain, **settings)
     with closing(open_socket("127.0.0.1", 0)) as listener:
         async with House(found, timer, clock) as house, _listening(house, listener) as server:
             yield server

@@ -26,7 +26,7 @@ from kaiwa.errors import StoreUnavailable
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper, SizeLimits
 from kaiwa.files.parsers.wire import Limits
-from kaiwa.ports import DeltaStream, Emit, Fetched, Kit, ModelChoice, Sight
+from kaiwa.ports import DeltaStream, Emit, Fetched, Kit, ModelChoice, Moderator, Sight, Speaker
 from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.providers.speaking import Spoken
 from kaiwa.store.db import Database
@@ -136,6 +136,8 @@ class Stage:
         self.app = app
         self.running = running
         self.model = PlayedModel()
+        self.speaker: Speaker | None = None
+        self.moderator: Moderator | None = None
         self.config = AppConfig(ModelConfig("played", "m"))
         self.blobs = open_blobs("memory:", Path())
         keeper = Keeper(db, self.blobs, NoFetcher(), SizeLimits(), now, uuid7)
@@ -144,9 +146,11 @@ class Stage:
 
     async def _kit_for(self, config: AppConfig) -> Kit:
         choice = ModelChoice(self.model, "played", config.model.name, None, None)
-        return Kit(choice, choice)
+        return Kit(choice, choice, speaker=self.speaker, moderator=self.moderator)
 
-    async def ask(self, emit: Emit, query: str = "why?", within: UUID | None = None) -> Live:
+    async def ask(
+        self, emit: Emit, query: str = "why?", within: UUID | None = None, *, aloud: bool = False
+    ) -> Live:
         """Start a turn; it may not have begun yet."""
         order = Order(
             app=self.app,
@@ -160,7 +164,7 @@ class Stage:
             auto_name=False,
             task_id=str(uuid7()),
         )
-        return start_turn(await check_order(order, self.context), self.context, emit)
+        return start_turn(await check_order(order, self.context), self.context, emit, aloud=aloud)
 
     async def stored(self, live: Live) -> Message:
         assert live.message_id

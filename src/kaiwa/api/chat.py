@@ -95,7 +95,7 @@ async def _answer(request: ApiRequest, site: Site, ready: Ready, *, blocking: bo
         site.settings.patience,
         linking(request),
     )
-    live = stream.live = start_turn(ready, site.context, stream.emit)
+    live = stream.live = start_turn(ready, site.context, stream.emit, aloud=True)
     if live.seated.is_set():
         await _begun(live, stream)
     return stream

@@ -14,6 +14,7 @@ from kaiwa.api import wire
 from kaiwa.api import wire_knowledge as knowledge
 from kaiwa.api.body import Body, path_uuid, read_json, read_limit
 from kaiwa.api.datasets import find_base
+from kaiwa.api.form import Form, name_of
 from kaiwa.api.knowledge_body import (
     first_kind,
     read_data,
@@ -23,10 +24,17 @@ from kaiwa.api.knowledge_body import (
     required_text,
 )
 from kaiwa.api.site import ApiRequest, Site, linking, site_of
-from kaiwa.api.upload import Form, name_of
 from kaiwa.domain.knowledge import ChunkRule, Document, KnowledgeBase
 from kaiwa.domain.text import as_text
-from kaiwa.errors import DocumentArchived, InvalidAction, InvalidParam, KaiwaError, NotFound
+from kaiwa.errors import (
+    DocumentArchived,
+    FileTooLarge,
+    InvalidAction,
+    InvalidParam,
+    KaiwaError,
+    NoFileUploaded,
+    NotFound,
+)
 from kaiwa.files.keeping import Coming, KeptDocument, once
 from kaiwa.files.kinds import Kind, clean_name
 from kaiwa.store import documents as store
@@ -218,7 +226,8 @@ async def _keep_file(
     request: ApiRequest, base: KnowledgeBase, document_id: UUID
 ) -> tuple[KeptDocument, Form]:
     keeper = site_of(request).keeper
-    form = Form(request, keeper.limits.document)
+    form = Form(request, keeper.limits.document, NoFileUploaded)
+    form.check_length(FileTooLarge.over)
     segment = await form.find_file()
     pieces: AsyncIterator[bytes] = form.read_file()
     coming = Coming(name_of(segment) or "", segment.content_type or "", pieces)

@@ -14,6 +14,7 @@ from msgspec import to_builtins
 from kaiwa.api.wire import Link, file_event, metadata, thought_event
 from kaiwa.domain.events import (
     TurnAudio,
+    TurnCanned,
     TurnEnded,
     TurnEvent,
     TurnFailed,
@@ -36,6 +37,8 @@ class Frames:
         """`link` signs links to the files that tools make."""
         self._link = link
         self._common: dict[str, object] = {"task_id": task_id}
+        self.speaks = False
+        """Whether `TurnSpoken` is the last event, not the turn's end."""
         self._id = ""
         self._before_text = ""
         self._after_text = ""
@@ -58,8 +61,8 @@ class Frames:
                 return ""
             case TurnText(text):
                 return f"{self._before_text}{encode_basestring_ascii(text)}{self._after_text}"
-            case TurnReplaced(text):
-                return self._frame("message_replace", id=self._id, answer=text, reason="")
+            case TurnCanned() | TurnReplaced():
+                return self._encode_whole(event)
             case TurnAudio(audio):
                 return self._frame("tts_message", audio=b64encode(audio).decode())
             case TurnSpoken():
@@ -75,8 +78,15 @@ class Frames:
             case TurnFailed(code, status, message):
                 return self._frame("error", code=code, status=status, message=message)
 
+    def _encode_whole(self, event: TurnCanned | TurnReplaced) -> str:
+        if isinstance(event, TurnReplaced):
+            return self._frame("message_replace", id=self._id, answer=event.text, reason="")
+        # A plain message, also where an agent answers.
+        return self._frame("message", id=self._id, answer=event.text, **_SELECTOR)
+
     def _open(self, event: TurnOpened) -> None:
         self._id = str(event.message_id)
+        self.speaks = event.speaks
         self._common = {
             "conversation_id": str(event.conversation_id),
             "message_id": self._id,

@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from kaiwa import __version__
 from kaiwa.api import wire
 from kaiwa.api.routes import ROUTES, Route
+from kaiwa.api.speech import MIME_TYPES
 from kaiwa.errors import (
     BadRequest,
     Forbidden,
@@ -29,6 +30,8 @@ _STREAM = (
 
 _TAGS = ("chat-messages", "messages", "conversations", "files", "datasets")
 _BYTES = "The file, of its own type; by `Range` a part of it, with the status 206."
+_SOUND = "The sound, sent while it is made: its length is not known before its end."
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def _upload(field: str) -> Json:
@@ -97,9 +100,10 @@ def _operation(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
     if route.upload:
         operation["requestBody"] = _upload(route.form_field)
     if route.body:
+        kinds = ("application/json", *(_FORMS if route.forms else ()))
         operation["requestBody"] = {
             "required": route.body_required,
-            "content": {"application/json": {"schema": schemas[route.body]}},
+            "content": {kind: {"schema": schemas[route.body]} for kind in kinds},
         }
     return operation
 
@@ -129,7 +133,12 @@ def _responses(route: Route, schemas: dict[type[msgspec.Struct], Json]) -> Json:
         content["text/event-stream"] = {"schema": {"description": _STREAM}}
     if route.sends_file:
         content = {"application/octet-stream": {"schema": {"description": _BYTES}}}
-    said: Json = {"description": _first_line(route.answer.__doc__)}
+    description = _first_line(route.answer.__doc__)
+    if route.sends_sound:
+        description = "The sound; `null` when there is nothing to be said."
+        content = {kind: {"schema": {"description": _SOUND}} for kind in MIME_TYPES.values()}
+        content["application/json"] = {"schema": {"type": "null"}}
+    said: Json = {"description": description}
     if route.status != 204:
         said["content"] = content
     responses: Json = {str(route.status): said}

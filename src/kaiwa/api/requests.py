@@ -50,3 +50,12 @@ class NameRequest(Struct, frozen=True):
     name: str | None = None
     auto_generate: bool = False
     user: str | None = None
+
+
+class SpeechRequest(Struct, frozen=True):
+    """What is to be read aloud: a message's answer, else a text."""
+
+    message_id: str | None = None
+    text: str | None = None
+    voice: str | None = None
+    user: str | None = None

@@ -35,6 +35,10 @@ class Route(Struct, frozen=True):
     """Other spellings of the path, which clients use too."""
     sends_file: bool = False
     """Whether it answers with a file's bytes."""
+    forms: bool = False
+    """Whether the body may also be a form."""
+    sends_sound: bool = False
+    """Whether it answers with sound, or `null` for silence."""
 
 
 STORE_ERRORS = (errors.BlobsUnavailable, errors.BlobsForbidden, errors.BlobTooLarge)

@@ -112,7 +112,7 @@ class _Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_notice_leaving, receive, tasks.cancel_scope)
+            tasks.start_soon(notice_leaving, receive, tasks.cancel_scope)
             try:
                 await self._send_all(send)
             except (OSError, TimeoutError):
@@ -137,7 +137,8 @@ class _Stream:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _notice_leaving(receive: Receive, sending: anyio.CancelScope) -> None:
+async def notice_leaving(receive: Receive, sending: anyio.CancelScope) -> None:
+    """Cancels the sending when the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass
     sending.cancel()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from anyio import Semaphore
 from litestar import Request
 from litestar.datastructures import State
 from msgspec import Struct
@@ -15,7 +16,8 @@ from kaiwa.domain.knowledge import KnowledgeBase, Passage, RetrievalSettings
 from kaiwa.files.extract import Extractor
 from kaiwa.files.keeping import Keeper
 from kaiwa.files.links import Links
-from kaiwa.ports import BlobStore, Tool
+from kaiwa.files.recordings import Recordings
+from kaiwa.ports import BlobStore, Speaker, Tool, Transcriber
 from kaiwa.store.db import Database
 
 ApiRequest = Request[object, object, State]
@@ -38,6 +40,20 @@ class ApiSettings(Struct, frozen=True):
     """The server's address as browsers see it, without a slash at its end; may be empty."""
     presigned: bool = False
     """Whether links to files lead straight to the store."""
+    longest_speech: int = 20_000
+    """Characters of one text that is read aloud."""
+
+
+class Listening(Struct, frozen=True):
+    """Who listens to recordings, if anybody does, and for how long in seconds."""
+
+    recordings: Recordings
+    transcriber: Transcriber | None
+    seconds: float
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return self.transcriber.takes if self.transcriber else frozenset()
 
 
 class Site(Struct, frozen=True):
@@ -50,7 +66,12 @@ class Site(Struct, frozen=True):
     blobs: BlobStore
     links: Links
     extractor: Extractor
+    listening: Listening
     open_tools: Callable[[AgentConfig], Awaitable[tuple[Tool, ...]]]
+    speaker: Speaker | None
+    """None when there is no voice."""
+    speaking: Semaphore
+    """How many texts may still be begun to be read aloud."""
     search_knowledge: SearchKnowledge
     embed: Embed
     embedding: tuple[str, str] = ("", "")

@@ -16,7 +16,7 @@ from kaiwa.api.frames import PING, Frames
 from kaiwa.api.wire import Link
 from kaiwa.chat.once import Once
 from kaiwa.chat.running import Live, Running
-from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed
+from kaiwa.domain.events import TurnEnded, TurnEvent, TurnFailed, TurnSpoken
 from kaiwa.ports import Rest
 
 _ENDS = (TurnEnded, TurnFailed)
@@ -69,7 +69,7 @@ class EventStream:
         if self._left:
             return None
         self._unsent += self._frames.encode(events)
-        if isinstance(events[-1], _ENDS):
+        if isinstance(events[-1], TurnSpoken if self._frames.speaks else _ENDS):
             self._over = True
             self._end_pause()  # what is unsent is the last write's
             return None
@@ -91,7 +91,7 @@ class EventStream:
                 self._running.leave(self.live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream until the turn has ended or the client has left."""
+        """Serve the stream until the turn has ended, and is spoken, or the client has left."""
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             # The layers between look at the start alone, and cost each token 2 µs.
@@ -108,7 +108,7 @@ class EventStream:
 
     async def _attend(self, receive: Receive) -> None:
         """Notice when the client leaves; show it every few seconds that we have not."""
-        while not (self._over or self._left or (self.live and self.live.ended.is_set())):
+        while not (self._over or self._left or self._told_all()):
             try:
                 # Not a cancel scope, whose cancelling costs 50 µs, once for every answer.
                 async with asyncio.timeout(self._ping) as self._pause:
@@ -123,6 +123,10 @@ class EventStream:
             if message["type"] == "http.disconnect":
                 self.leave()
                 return  # asked again it would answer the same at once, for ever
+
+    def _told_all(self) -> bool:
+        """Whether nothing comes any more, even if no end was said."""
+        return bool(self.live and self.live.ended.is_set() and not self._frames.speaks)
 
     def _end_pause(self) -> None:
         pause, self._pause = self._pause, None

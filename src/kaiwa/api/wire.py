@@ -45,6 +45,12 @@ class Success(Struct, frozen=True):
     result: Literal["success"] = "success"
 
 
+class Transcription(Struct, frozen=True):
+    """What was said."""
+
+    text: str
+
+
 class UsageBody(Struct, frozen=True):
     """Tokens, exact prices as strings, seconds. `estimated` when the counts are ours."""
 

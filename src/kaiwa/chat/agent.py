@@ -132,7 +132,9 @@ class Agent:
             self._keep_thought(thought, words)
             raise
         calls: Sequence[ToolCall] = words.calls if words else self._answer.calls
-        calls = [self._name(call) for call in calls] if self._asking.tools else []
+        if not self._asking.tools or self._answer.taken_back:
+            calls = ()
+        calls = [self._name(call) for call in calls]
         thought = replace(
             thought,
             text=self._thought_of(words),
@@ -244,13 +246,17 @@ class Agent:
         return TurnThought(thought)
 
     def _show(self, thought: Thought) -> None:
-        """As the message is kept from now on."""
+        """As the message is kept from now on, without words that moderation has changed."""
+        thought = self._without_changed(thought)
         earlier = [one for one in self._live.thoughts if one.position != thought.position]
         self._live.thoughts = (*earlier, thought)
 
     async def _tell(self, thought: Thought) -> None:
         self._show(thought)
-        await self._asking.say([TurnThought(thought)])
+        await self._asking.say([TurnThought(self._without_changed(thought))])
+
+    def _without_changed(self, thought: Thought) -> Thought:
+        return replace(thought, text="") if self._answer.corrected else thought
 
 
 class _Words:

@@ -85,6 +85,8 @@ class Asking:
         self._emit = emit
         self._rounds: list[Round] = []
         self._history: Sequence[PromptMessage] = ()
+        self._changed = False
+        """Whether another question is asked than the history was chosen for."""
         self._model: ModelChoice | None = None
         """Asked last."""
         self.since: list[PromptMessage] = []
@@ -94,6 +96,8 @@ class Asking:
         self.guide: Callable[[str], str] | None = None
         """Tells a model that calls tools in words how; what it writes is heard by `hears`."""
         self.hears: Hears = answer
+        self.speaks = False
+        """Whether the answer is spoken while it is written."""
         self.begins: Callable[[], TurnEvent] | None = None
         """What it gives is said just before whatever is said next."""
 
@@ -104,6 +108,13 @@ class Asking:
     def recall(self, spent: Usage) -> None:
         """What an answer that now goes on has cost before."""
         self._rounds = list(spent.rounds)
+
+    def ask_instead(self, inputs: Inputs, query: str) -> None:
+        """Another question, and these of its inputs, than those that were sent."""
+        if query != self._query or self._inputs | inputs != self._inputs:
+            self._changed = True
+            self._inputs = self._inputs | inputs
+            self._query = query
 
     def choose_history(self, model: ModelChoice) -> ChooseHistory | None:
         """What takes as much of the history as this model has room for.
@@ -124,6 +135,7 @@ class Asking:
             self._live.task_id,
             message.created_at,
             self._config.agent is not None,
+            self.speaks,
         )
         await say(self._emit, [opened])
 
@@ -149,7 +161,7 @@ class Asking:
         what `ChatModel.stream` raises.
         """
         try:
-            await self._ask_model(kit.model, history)
+            await self._ask_model(kit.model, None if self._changed else history)
         except ModelNotSupported:
             if fallback is None or self._answer.begun:
                 raise
@@ -277,7 +289,7 @@ def _round(
         completion_tokens=(
             reported.completion_tokens
             if reported
-            else count_tokens(answer.round_text)
+            else count_tokens(answer.round_said)
             + count_tokens(answer.round_reasoning)
             + sum([count_tokens(call.name + call.arguments) for call in calls])
         ),

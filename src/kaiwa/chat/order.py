@@ -6,12 +6,14 @@ Nothing is written here; refusals keep their status.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwa.chat.agent import ToolLimits
 from kaiwa.chat.ask import Fallback
 from kaiwa.chat.files import FileRoom, Taken, take_files, take_inputs, tell_again
+from kaiwa.chat.guard import Checks
 from kaiwa.chat.running import Running
 from kaiwa.domain.app import App, AppConfig, effective
 from kaiwa.domain.file import GivenFile, MessageFile
@@ -40,6 +42,9 @@ class Context(Struct, frozen=True):
     """Raises `ProviderNotInitialized` or `ModelNotSupported`."""
     room: FileRoom
     tool_limits: ToolLimits = ToolLimits()
+    speech_patience: float = 5
+    """Seconds for which a voice may be silent while something is still to be spoken."""
+    checks: Checks = msgspec.field(default_factory=Checks)
 
 
 class Order(Struct, frozen=True):
@@ -203,7 +208,8 @@ async def _with_kit(
     try:
         kit = await context.kit_for(config)
     except (ProviderNotInitialized, ModelNotSupported):
-        return replace(config, model=current.model), await context.kit_for(current), None
+        config = replace(config, model=current.model)
+        return config, await context.kit_for(config), None
     try:
         return config, kit, Fallback(await context.kit_for(current), current.model)
     except KaiwaError:

@@ -38,7 +38,12 @@ class Cut(Enum):
     TURN_LIMIT = "the turn took too long"
     FIRST_TOKEN = "the model did not begin to answer"
     BETWEEN_TOKENS = "the model fell silent"
+    FLAGGED = "the answer must not be shown"
     SHUTDOWN = "the server is shutting down"
+
+
+_SPOKEN_ON = (Cut.FIRST_TOKEN, Cut.BETWEEN_TOKENS, Cut.FLAGGED)
+"""After which what was said, or is said instead, may still be spoken."""
 
 
 class TurnLimits(Struct, frozen=True):
@@ -88,6 +93,8 @@ class Live:
         """How often the model was heard since then."""
         self.speaking = False
         """Whether its words are on their way out: a slow client does not make it silent."""
+        self.hush: Callable[[], None] | None = None
+        """Ends its voice at once; None for a turn that does not speak."""
         self.answer: Answer | None = None
         self.message_id: UUID | None = None
         self.saved_length = 0
@@ -99,7 +106,12 @@ class Live:
         self._scope: anyio.CancelScope | None = None
 
     def cut(self, reason: Cut) -> None:
-        """End the turn early; what was said is kept. The first reason stands."""
+        """End the turn early; what was said is kept. The first reason stands.
+
+        A turn that has ended may still speak; that ends too.
+        """
+        if self.hush and reason not in _SPOKEN_ON:
+            self.hush()
         if self.cut_by is None:
             self.cut_by = reason
             if self._scope:
@@ -160,12 +172,14 @@ class Running:
         self._save = save
         self._beat = beat
         self._live: dict[str, Live] = {}
+        self._voices: dict[str, Live] = {}
+        """Turns that are spoken; they may have ended."""
         self._queues: dict[UUID, deque[Live]] = {}
         # asyncio's own: no scope from outside reaches its tasks, and each costs less to start.
         self._turns = asyncio.TaskGroup()
         self._chores: TaskGroup = anyio.create_task_group()
         self._idle = asyncio.Event()
-        """Set while no turn is alive."""
+        """Set while no turn is alive or spoken."""
         self._idle.set()
 
     async def __aenter__(self) -> "Running":
@@ -232,7 +246,7 @@ class Running:
                 "Too many questions wait for an answer in this conversation.", retry_after=5
             )
         queue.append(live)
-        if not self._live:
+        if self._idle.is_set():
             self._idle = asyncio.Event()
         self._live[live.task_id] = live
         if len(queue) == 1:
@@ -241,6 +255,11 @@ class Running:
             self._hurry(queue)
         self._turns.create_task(self._run(live, turn))
 
+    def accompany(self, live: Live, speak: Callable[[], Awaitable[None]]) -> None:
+        """Run the voice of a live turn, which may outlast it; `live.hush` ends it at once."""
+        self._voices[live.task_id] = live
+        self._turns.create_task(self._accompany(live, speak))
+
     def chore(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run work that no client waits for; it is dropped at shutdown."""
         if not self.draining:
@@ -248,13 +267,15 @@ class Running:
 
     def stop(self, task_id: str, app_id: UUID, user: str) -> None:
         """Stop that turn if it is this user's; else nothing happens."""
-        live = self._live.get(task_id)
+        live = self._live.get(task_id) or self._voices.get(task_id)
         if live and live.app_id == app_id and live.user == user:
             live.cut(Cut.STOPPED)
 
     def leave(self, live: Live) -> None:
         """The client that asked has gone."""
         live.listens = False
+        if live.hush:
+            live.hush()
         if live.stop_when_left:
             live.cut(Cut.LEFT)
         queue = self._queues.get(live.conversation_id)
@@ -262,12 +283,12 @@ class Running:
             self._hurry(queue)
 
     def cut_all(self, reason: Cut) -> None:
-        """Cut every live turn."""
-        for live in list(self._live.values()):
+        """Cut every live turn, and every voice."""
+        for live in self._all():
             live.cut(reason)
 
     async def drain(self, seconds: float) -> None:
-        """Refuse new turns, give the live ones so long to finish, then cut them.
+        """Refuse new turns, give the live ones and their voices so long to finish, then cut them.
 
         Returns when every turn has ended and is kept.
         """
@@ -278,8 +299,11 @@ class Running:
         await self._empty()
 
     async def _empty(self) -> None:
-        while self._live:
+        while self._live or self._voices:
             await self._idle.wait()
+
+    def _all(self) -> list[Live]:
+        return [*self._live.values(), *self._voices.values()]
 
     def _hurry(self, queue: Iterable[Live]) -> None:
         """When others wait, a turn that nobody listens to any more gives way."""
@@ -293,6 +317,8 @@ class Running:
         except Exception:  # a turn: it must not take the others with it
             logger.exception("a turn broke")
             live.failure = live.failure or KaiwaError()
+            if live.hush:
+                live.hush()
         finally:
             live.begun.set()
             live.ended.set()
@@ -307,7 +333,17 @@ class Running:
         else:
             queue[0].seated.set()
             self._hurry(queue)
-        if not self._live:
+        self._rest()
+
+    async def _accompany(self, live: Live, speak: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await _quietly(speak)
+        finally:
+            del self._voices[live.task_id]
+            self._rest()
+
+    def _rest(self) -> None:
+        if not (self._live or self._voices):
             self._idle.set()
 
     async def _watch(self) -> None:
@@ -315,7 +351,7 @@ class Running:
         while True:
             await anyio.sleep(min(self.limits.checkpoint, _WATCH_SECONDS))
             now = monotonic()
-            for live in list(self._live.values()):
+            for live in self._all():
                 live.check_time(now, self.limits)
 
     async def _keep(self) -> None:

@@ -26,10 +26,12 @@ async def suggest_questions(
 ) -> list[str]:
     """Likely next questions after the `latest` exchanges, oldest first.
 
-    Falls back to those of the app's `prepared` questions that were not asked yet.
+    Falls back to those of the app's `prepared` questions that were not asked yet. A model is told
+    of no question that was refused.
     """
     asked = {exchange.query.strip() for exchange in latest}
     spare = [question for question in prepared if question.strip() not in asked][:3]
+    latest = [exchange for exchange in latest if not exchange.refused]
     if not latest or not model.server.generative:
         return spare
     params: dict[str, object] = {"temperature": 0, "max_tokens": 256}

@@ -21,14 +21,17 @@ from tenacity import (
 from kaiwa.chat.agent import Agent
 from kaiwa.chat.ask import Asking, ChooseHistory
 from kaiwa.chat.files import pictures_of
+from kaiwa.chat.guard import Guard, make_guard
 from kaiwa.chat.order import Context, Ready, Resumed, bring_inputs, check_order
+from kaiwa.chat.question import query_with_files, settle_question
 from kaiwa.chat.relay import say
 from kaiwa.chat.running import Cut, Live
 from kaiwa.chat.title import find_title, plain_title
+from kaiwa.chat.voice import Voice
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.events import TurnEnded, TurnFailed
 from kaiwa.domain.file import MessageFile
-from kaiwa.domain.message import Closing, Inputs, Message, Opening, Outcome
+from kaiwa.domain.message import REFUSED, Closing, Inputs, Message, Opening, Outcome
 from kaiwa.domain.prompt import PromptMessage
 from kaiwa.domain.request import render
 from kaiwa.domain.usage import Usage
@@ -51,8 +54,10 @@ logger = logging.getLogger(__name__)
 _DRAIN_PATIENCE_SECONDS = 10
 
 
-def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:
+def start_turn(ready: Ready, context: Context, emit: Emit, *, aloud: bool = False) -> Live:
     """Run the turn as a task of its own; it lives on when its client leaves.
+
+    `aloud`: whoever listens can hear it spoken, if its app wants that.
 
     Raises `ServiceUnavailable` while shutting down and `TooManyRequests` over a limit.
     """
@@ -60,22 +65,23 @@ def start_turn(ready: Ready, context: Context, emit: Emit) -> Live:
     context.running.admit(order.app.id, order.config.max_active_requests)
     live = Live(order.task_id, order.app.id, order.user, ready.conversation_id)
     live.stop_when_left = order.config.leaving == "stop"
-    context.running.start(live, lambda: run_turn(ready, live, context, emit))
+    context.running.start(live, lambda: run_turn(ready, live, context, emit, aloud=aloud))
     return live
 
 
-async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> None:
+async def run_turn(
+    ready: Ready, live: Live, context: Context, emit: Emit, *, aloud: bool = False
+) -> None:
     """Run the whole turn; its end is in `live.message`, or in `live.refusal` if it never began."""
     try:
-        if not live.seated.is_set():
-            await _wait_seated(live, context.running.limits.wait)
-            if ready.resumed is None:
-                # The turns before this one may have changed what the conversation keeps.
-                ready = await bring_inputs(await check_order(ready.order, context), context)
-        if live.cut_by is Cut.SHUTDOWN:
-            raise ServiceUnavailable(retry_after=5)
-        answer = Answer(ready.config.reasoning)
-        asking = _prepare(ready, answer, live, context, emit)
+        ready = await _take_seat(ready, live, context)
+        voice = _find_voice(ready, live, context, emit) if aloud else None
+        if voice:
+            emit = voice.emit
+        guard = await _make_guard(ready, live, context, emit)
+        words, preset = guard.words if guard else (None, "")
+        answer = Answer(ready.config.reasoning, words, preset)
+        asking = _prepare(ready, answer, live, context, guard.emit if guard else emit)
         choose = asking.choose_history(ready.kit.model)
         spent = Usage()
         if ready.resumed:
@@ -92,16 +98,22 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
         return
     live.message_id = message.id
     live.answer = answer
+    if voice:
+        asking.speaks, live.hush = True, voice.hush
+        context.running.accompany(live, voice.run)
     live.begun.set()
     agent = _make_agent(asking, ready, message, live, context)
-    outcome, failure = await _ask(asking, agent, ready, live, message, history)
+    outcome, failure = await _ask(asking, agent, guard, ready, live, message, history)
     tail = answer.finish()
+    if guard:
+        await guard.finish(tail)
+        tail = []
     closing = Closing(
         message_id=message.id,
         answer=answer.text,
         reasoning=answer.reasoning,
         outcome=outcome,
-        error_code=failure and failure.code,
+        error_code=failure.code if failure else REFUSED if guard and guard.refused else None,
         error=failure and failure.message,
         usage=asking.usage,
         now=context.clock(),
@@ -111,10 +123,29 @@ async def run_turn(ready: Ready, live: Live, context: Context, emit: Emit) -> No
     live.usage = asking.usage
     live.failure = failure = await _close(closing, context) or failure
     live.message = _closed(message, closing, failure)
-    if ready.new and ready.order.auto_name:
+    if ready.new and ready.order.auto_name and not (guard and guard.refused):
         context.running.chore(lambda: _title(ready, context))
     end = _failed(failure) if failure else TurnEnded(live.message, live.usage)
     await say(emit, [*tail, end])
+
+
+async def _take_seat(ready: Ready, live: Live, context: Context) -> Ready:
+    """Wait for the turns before this one, which may change what the conversation keeps."""
+    if not live.seated.is_set():
+        await _wait_seated(live, context.running.limits.wait)
+        if ready.resumed is None:
+            ready = await bring_inputs(await check_order(ready.order, context), context)
+    if live.cut_by is Cut.SHUTDOWN:
+        raise ServiceUnavailable(retry_after=5)
+    return ready
+
+
+def _find_voice(ready: Ready, live: Live, context: Context, emit: Emit) -> Voice | None:
+    """None where nothing is spoken, or nobody listens any more."""
+    speech, speaker = ready.config.speech, ready.kit.speaker
+    if speech is None or not speech.auto_play or speaker is None or not live.listens:
+        return None
+    return Voice(emit, speaker, speech, live.ended, context.speech_patience)
 
 
 async def _reopen(
@@ -135,12 +166,11 @@ async def _reopen(
 def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: Emit) -> Asking:
     order = ready.order
     user = _opaque(order.app.id, order.user)
-    query = f"{order.taken.text}\n\n{order.query}" if order.taken.text else order.query
     told: Inputs = {name: taken.text for name, taken in ready.taken.items()}
     asking = Asking(
         ready.config,
         ready.inputs | told,
-        query,
+        query_with_files(ready, order.query),
         pictures_of(ready.files, order.config.files.detail),
         user,
         answer,
@@ -151,6 +181,15 @@ def _prepare(ready: Ready, answer: Answer, live: Live, context: Context, emit: E
     )
     asking.tools = tuple([tool.spec for tool in ready.kit.tools])
     return asking
+
+
+async def _make_guard(ready: Ready, live: Live, context: Context, emit: Emit) -> Guard | None:
+    """None for an app in which all may be said."""
+    config = ready.config.moderation
+    if config is None:
+        return None
+    query = ready.order.query
+    return await make_guard(config, ready.kit.moderator, live, query, emit, context.checks)
 
 
 def _make_agent(
@@ -232,6 +271,7 @@ def _opening(ready: Ready, context: Context) -> Opening:
 async def _ask(
     asking: Asking,
     agent: Agent | None,
+    guard: Guard | None,
     ready: Ready,
     live: Live,
     message: Message,
@@ -242,7 +282,7 @@ async def _ask(
         await asking.announce(message)
         with live.cuttable():
             if live.cut_by is None:
-                await (agent or asking).ask(ready.kit, ready.fallback, history)
+                await _ask_guarded(asking, agent, guard, ready, history)
                 return Outcome.NORMAL, None
     except Exception as error:  # a turn: what was said until here is kept
         if live.cut_by is None:
@@ -252,8 +292,26 @@ async def _ask(
     return _cut_short(live.cut_by)
 
 
+async def _ask_guarded(
+    asking: Asking,
+    agent: Agent | None,
+    guard: Guard | None,
+    ready: Ready,
+    history: Sequence[PromptMessage] | None,
+) -> None:
+    async def ask() -> None:
+        await (agent or asking).ask(ready.kit, ready.fallback, history)
+
+    settled = guard or ready.config.external_data_tools
+    if settled and not await settle_question(asking, ready, guard):
+        return
+    await (guard.over(ask) if guard else ask())
+
+
 def _cut_short(cut: Cut | None) -> tuple[Outcome, KaiwaError | None]:
     match cut:
+        case Cut.FLAGGED:
+            return Outcome.NORMAL, None
         case Cut.STOPPED | Cut.LEFT | Cut.TURN_LIMIT:
             return Outcome.STOPPED, None
         case Cut.FIRST_TOKEN:
@@ -329,7 +387,7 @@ def _closed(message: Message, closing: Closing, failure: KaiwaError | None) -> M
         answer=closing.answer,
         reasoning=closing.reasoning,
         outcome=Outcome.ERROR if failure and not closing.error else closing.outcome,
-        error_code=failure and failure.code,
+        error_code=failure.code if failure else closing.error_code,
         error=failure and failure.message,
         created_at=message.created_at,
         files=message.files,

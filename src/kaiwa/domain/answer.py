@@ -9,9 +9,11 @@ from kaiwa.domain.events import (
     TextDelta,
     ToolCallDelta,
     TurnEvent,
+    TurnReplaced,
     TurnText,
     UsageDelta,
 )
+from kaiwa.domain.keywords import KeywordFilter
 from kaiwa.domain.prompt import ToolCall
 from kaiwa.domain.text import clean
 
@@ -31,9 +33,23 @@ class Answer:
     An agent's answer has several rounds; what is said in each stands on lines of its own.
     """
 
-    def __init__(self, reasoning: Literal["answer", "hide"]) -> None:
+    def __init__(
+        self,
+        reasoning: Literal["answer", "hide"],
+        words: KeywordFilter | None = None,
+        preset: str = "",
+    ) -> None:
+        """The answer gives way to the `preset` when one of the `words` comes in it."""
+        self.taken_back = False
+        """Whether it has given way altogether; nothing more is said."""
+        self.corrected = False
+        """Whether any of it has."""
         self.usage: UsageDelta | None = None
         """The model's last report."""
+        self._words = words
+        self._preset = preset
+        self._unsaid: str = ""
+        """What was said in the round in which it was taken back."""
         self._hides = reasoning == "hide"
         self._tags = _ThinkTags()
         self._plain = not self._hides
@@ -53,25 +69,50 @@ class Answer:
     def feed(self, deltas: Sequence[Delta]) -> list[TurnEvent]:
         """What may be said now: one event for each delta with visible text, never an empty one."""
         events: list[TurnEvent] = []
+        if self.taken_back:
+            deltas = [delta for delta in deltas if isinstance(delta, UsageDelta)]
         for delta in deltas:
             if isinstance(delta, TextDelta):
                 text = delta.text if self._plain else self._text_to_show(delta.text)
-            elif isinstance(delta, ReasoningDelta):
-                text = self._thought_to_show(delta.text)
             else:
-                if isinstance(delta, UsageDelta):
-                    self.usage = delta
-                else:
-                    self._calls.take(delta)
-                continue
+                text = self._take(delta)
             if "\0" in text or not text.isascii():  # for there may be what no database takes
                 text = clean(text)
+            if self._words:
+                text = self._words.feed(text)
             if text:
                 if self._apart:
                     self._begin_line()
                 self._parts.append(text)
                 events.append(TurnText(text))
+        if self._words and self._words.hit and not self.taken_back:
+            events.append(self.take_back(self._preset))
         return events
+
+    def _take(self, delta: ReasoningDelta | ToolCallDelta | UsageDelta) -> str:
+        """What is to be shown of something that is no text."""
+        if isinstance(delta, ReasoningDelta):
+            return self._thought_to_show(delta.text)
+        if isinstance(delta, UsageDelta):
+            self.usage = delta
+        else:
+            self._calls.take(delta)
+        return ""
+
+    def take_back(self, instead: str) -> TurnReplaced:
+        """All of it gives way to this, and nothing more is said."""
+        self._unsaid = self.round_text + (self._words.held if self._words else "")
+        self.taken_back = True
+        return self.correct(len(self.text), instead)
+
+    def correct(self, count: int, instead: str) -> TurnReplaced:
+        """Its first `count` characters give way to this; what has come since stays."""
+        text = instead + self.text[count:]
+        self.corrected = True
+        self._joined += len(self._parts)  # so that it has grown
+        self._parts = [text]
+        self._text_before = min(self._text_before, len(text))
+        return TurnReplaced(text)
 
     def recall(self, text: str, reasoning: str) -> None:
         """What was said before in an answer that now goes on."""
@@ -104,6 +145,12 @@ class Answer:
             text = f"\n{_CLOSE}" if self._showing_thought else ""
         self._showing_thought = False
         self._plain = True
+        if self.taken_back:
+            return []
+        if self._words:
+            text = self._words.feed(text) + self._words.finish()
+            if self._words.hit:
+                return [self.take_back(self._preset)]
         if not text:
             return []
         if self._apart:
@@ -114,12 +161,17 @@ class Answer:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """What the model wants to be run after this round, in its order."""
-        return self._calls.all()
+        return () if self.taken_back else self._calls.all()
 
     @property
     def round_text(self) -> str:
         """The text of this round."""
-        return self.text[self._text_before :]
+        return "" if self.taken_back else self.text[self._text_before :]
+
+    @property
+    def round_said(self) -> str:
+        """The same with what was taken back."""
+        return self._unsaid or self.round_text
 
     @property
     def round_reasoning(self) -> str:
@@ -128,7 +180,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """All events so far, joined."""
+        """All that may be shown so far: the text of all events, as folded by a client."""
         if len(self._parts) > 1:
             self._joined += len(self._parts) - 1
             self._parts = ["".join(self._parts)]

@@ -11,6 +11,8 @@ from kaiwa.domain.dsl_yaml import Block
 _KINDS: Final = ("keywords", "openai_moderation", "api")
 _MOST_KEYWORDS: Final = 10_000
 _LONGEST_KEYWORD: Final = 200
+_MOST_CHARACTERS: Final = 200_000
+"""Of all keywords together: what they take in memory is some thirty times as much."""
 
 
 def read_moderation(config: Block, ours: Block) -> ModerationConfig | None:
@@ -64,6 +66,8 @@ def _keywords(details: Block) -> tuple[str, ...]:
         raise node.fault("must have at least one word, each on a line of its own")
     if len(found) > _MOST_KEYWORDS:
         raise node.fault(f"must have at most {_MOST_KEYWORDS} words")
+    if sum(map(len, found)) > _MOST_CHARACTERS:
+        raise node.fault(f"must have at most {_MOST_CHARACTERS:,} characters in all")
     if long := next((word for word in found if len(word) > _LONGEST_KEYWORD), None):
         raise node.fault(f"{long[:20]!r}… is longer than {_LONGEST_KEYWORD} characters")
     return found

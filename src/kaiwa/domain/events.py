@@ -64,6 +64,12 @@ class TurnText(Struct, frozen=True):
     text: str
 
 
+class TurnCanned(Struct, frozen=True):
+    """A whole answer that no model gave, never empty."""
+
+    text: str
+
+
 class TurnReplaced(Struct, frozen=True):
     """All text until here gives way to this; what is said later follows it."""
 
@@ -110,6 +116,7 @@ class TurnFailed(Struct, frozen=True):
 TurnEvent = (
     TurnOpened
     | TurnText
+    | TurnCanned
     | TurnReplaced
     | TurnAudio
     | TurnSpoken

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -83,6 +83,10 @@ class Message(Struct, frozen=True):
         return self.outcome is Outcome.NORMAL and bool(self.thoughts) and self.thoughts[-1].waits
 
 
+REFUSED: Final = "refused"
+"""The `error_code` of a message of the outcome `normal` whose question was not let through."""
+
+
 class Exchange(Struct, frozen=True):
     """An earlier question and its answer, as history."""
 
@@ -90,6 +94,8 @@ class Exchange(Struct, frozen=True):
     answer: str
     files: tuple[StoredFile, ...] = ()
     """The user's, sent with the question."""
+    refused: bool = False
+    """Whether moderation has not let the question through."""
 
 
 class Page(Struct, Generic[T], frozen=True):

@@ -9,10 +9,20 @@ from kaiwa.domain.message import JsonValue
 from kaiwa.errors import InvalidJson
 
 Language = Literal["en", "zh", "ja"]
-OwnText = Literal["new_conversation", "quoting_hello", "quoting_nothing"]
+OwnText = Literal["new_conversation", "quoting_hello", "quoting_nothing", "refused", "taken_back"]
 
 _OWN_TEXTS: Final[dict[OwnText, dict[Language, str]]] = {
     "new_conversation": {"en": "New conversation", "zh": "新的对话", "ja": "新しい会話"},
+    "refused": {
+        "en": "This question cannot be answered here.",
+        "zh": "这里不能回答这个问题。",
+        "ja": "このご質問にはここではお答えできません。",
+    },
+    "taken_back": {
+        "en": "The answer to this cannot be shown here.",
+        "zh": "这里不能显示这个问题的回答。",
+        "ja": "このご質問への回答はここでは表示できません。",
+    },
     "quoting_hello": {
         "en": "Hello! Ask me about anything my instructions speak of; I am the built-in"
         " `quoting` model and answer with the passages that fit.",

@@ -3,29 +3,20 @@
 What it says is checked like everything from outside: it may be in the hands of the document.
 """
 
-import logging
 import os
-import signal
-import sys
-from contextlib import suppress
-from pathlib import Path
-from subprocess import DEVNULL, PIPE
 from typing import Final
 
 import anyio
 import msgspec
-from anyio.abc import Process
 from msgspec import Struct
 
-import kaiwa
 from kaiwa.domain.file import StoredFile
 from kaiwa.domain.knowledge import ChunkRule
-from kaiwa.errors import FileTooLarge, KaiwaError, UnsupportedFileType
+from kaiwa.errors import FileTooLarge, UnsupportedFileType
+from kaiwa.files.children import ChildFailed, Fault, run_child
 from kaiwa.files.kinds import Kind, extension_of
-from kaiwa.files.parsers.wire import BROKEN_CODE, STARVED_CODE, Limits, Order, Report
+from kaiwa.files.parsers.wire import Limits, Order, Report
 from kaiwa.ports import BlobStore
-
-logger = logging.getLogger(__name__)
 
 _PARSERS: Final = {
     "pdf": "pdf",
@@ -40,24 +31,18 @@ _PARSERS: Final = {
 } | dict.fromkeys(
     ("txt", "md", "markdown", "mdx", "csv", "xml", "json", "vtt", "properties"), "texts"
 )
-_START: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-    "from kaiwa.files.parsers.child import main; main()"
-)
+_CHILD: Final = "kaiwa.files.parsers.child"
 _LONGEST_REPORT = 10_000
 _GROWTH: Final = 8
 """A text that is cut comes with its words, and with parts of it twice."""
 _REMEMBERED: Final = 4_000_000
 
-_TOO_LONG = "Reading the document took too long."
 _BROKEN = "The document is broken."
-_CRASHED = "The document is broken, or needs too much memory to be read."
-_REFUSALS: Final[dict[int, str]] = {
-    BROKEN_CODE: _BROKEN,
-    STARVED_CODE: _CRASHED,
-    -signal.SIGXCPU: _TOO_LONG,
-    -signal.SIGALRM: _TOO_LONG,
-    -signal.SIGKILL: "The document needs too much memory to be read.",
+_REFUSALS: Final[dict[Fault, str]] = {
+    "broken": _BROKEN,
+    "crashed": "The document is broken, or needs too much memory to be read.",
+    "slow": "Reading the document took too long.",
+    "hungry": "The document needs too much memory to be read.",
 }
 
 
@@ -140,65 +125,13 @@ def is_readable_name(name: str) -> bool:
 
 
 async def _run(data: bytes, order: Order) -> bytes:
-    """What a child said; it is gone when this returns or raises."""
-    child = None
-    with anyio.CancelScope(shield=True):  # so that no child is started that nobody knows
-        child = await _start(order)
-    assert child
+    """What a child said of the document."""
+    limits = order.limits
+    most = limits.text * (_GROWTH if order.rule else 1) + _LONGEST_REPORT
     try:
-        with anyio.move_on_after(order.limits.seconds):
-            most = order.limits.text * (_GROWTH if order.rule else 1) + _LONGEST_REPORT
-            said = await _converse(child, data, most)
-            code = await child.wait()
-            if code == 0:
-                return said
-            raise _fault_of(code)
-        raise UnsupportedFileType(_TOO_LONG)
-    finally:
-        with anyio.CancelScope(shield=True):
-            if child.returncode is None:
-                child.kill()
-            await child.aclose()
-
-
-async def _start(order: Order) -> Process:
-    """The child finds the modules that we find, and nothing of our environment.
-
-    `-S` spares it looking for them itself. Its own session keeps the terminal's signals from it.
-    """
-    paths = [*filter(None, sys.path), str(Path(kaiwa.__file__).parents[1])]
-    arguments = [msgspec.json.encode(each).decode() for each in (paths, order)]
-    return await anyio.open_process(
-        [sys.executable, "-I", "-S", "-c", _START, *arguments],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-        start_new_session=True,
-    )
-
-
-async def _converse(child: Process, data: bytes, most: int) -> bytes:
-    """It says nothing before it has heard all, so one may follow on the other."""
-    assert child.stdin
-    assert child.stdout
-    with suppress(OSError, anyio.BrokenResourceError):  # its exit code says why it left
-        await child.stdin.send(data)
-        await child.stdin.aclose()
-    said = bytearray()
-    async for piece in child.stdout:
-        said += piece
-        if len(said) > most:
-            raise UnsupportedFileType(_BROKEN)
-    return bytes(said)
-
-
-def _fault_of(code: int) -> KaiwaError:
-    """What the child's end means; by itself it ends only with codes that we know."""
-    if code in _REFUSALS or code < 0:
-        return UnsupportedFileType(_REFUSALS.get(code, _CRASHED))
-    logger.error("a process that should read a document could not start: exit code %d", code)
-    return KaiwaError()
+        return await run_child(_CHILD, order, data, seconds=limits.seconds, most=most)
+    except ChildFailed as error:
+        raise UnsupportedFileType(_REFUSALS[error.fault]) from error
 
 
 def _understand(said: bytes) -> tuple[Report, bytes]:

@@ -1,10 +1,10 @@
-"""What OpenAI-compatible servers can do besides chatting: draw, speak, listen, embed."""
+"""What OpenAI-compatible servers can do besides chatting: draw, speak, listen, moderate, embed."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from kaiwa.errors import OperatorError
+from kaiwa.errors import KaiwaError, OperatorError
 from kaiwa.providers.catalog import Catalog
 from kaiwa.providers.http import Answer, Operator, OutboundError
 from kaiwa.providers.models.openai import read_server
@@ -29,8 +29,8 @@ class OpenAIServer:
         """Post the body; the answer of status 2xx, closed at once when it is left.
 
         Raises `CompletionFailed`, `ProviderNotInitialized`, `ProviderQuotaExceeded` and
-        `ModelNotSupported`, also for what breaks while the answer is read. Their cause is a
-        `Refused` or an `OutboundError`.
+        `ModelNotSupported`, also for what breaks while the answer is read. Their cause is what the
+        server said (`Refused`), or what went wrong on the way (`OutboundError`).
         """
         headers = self._headers | {"Content-Type": content_type}
         try:
@@ -46,6 +46,10 @@ class OpenAIServer:
                 answer.close()
         except OutboundError as error:
             raise self._interpreter.fail("Connection Error", str(error)) from error
+
+    def fail(self, sentence: str) -> KaiwaError:
+        """The error for an answer that makes no sense."""
+        return self._interpreter.fail("Server Unavailable Error", sentence)
 
 
 def find_server(catalog: Catalog, http: Operator, setting: str, full_name: str) -> OpenAIServer:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
     insert,
     select,
     type_coerce,
@@ -20,7 +21,16 @@ from sqlalchemy import (
 )
 
 from kaiwa.domain.file import MessageFile
-from kaiwa.domain.message import Closing, Draft, Exchange, Message, Opening, Outcome, Page
+from kaiwa.domain.message import (
+    REFUSED,
+    Closing,
+    Draft,
+    Exchange,
+    Message,
+    Opening,
+    Outcome,
+    Page,
+)
 from kaiwa.errors import NotFound
 from kaiwa.store.citations import citations_between, keep_citations
 from kaiwa.store.columns import ID, INPUTS, MICROS, OUTCOME, database_time
@@ -372,7 +382,13 @@ def is_last(conn: Connection, message: Message) -> bool:
 
 
 _HISTORY = Prepared(
-    select(messages.c.query, messages.c.answer, messages.c.position, messages.c.file_count)
+    select(
+        messages.c.query,
+        messages.c.answer,
+        messages.c.position,
+        messages.c.file_count,
+        messages.c.error_code,
+    )
     .where(_THIS, messages.c.answer != "", messages.c.outcome != Outcome.RUNNING)
     .order_by(messages.c.position.desc())
     .limit(bindparam("most"))
@@ -402,20 +418,26 @@ def _exchanges(conn: Connection, conversation_id: UUID, rows: Iterable[Row]) -> 
     """Files are looked for only where there are some, for several questions at once."""
     files: dict[int, tuple[MessageFile, ...]] = {}
     reach = _AFTER_ALL
-    for query, answer, position, file_count in rows:
+    for query, answer, position, file_count, error_code in rows:
+        refused = error_code == REFUSED
         if not file_count:
-            yield Exchange(query, answer)
+            yield Exchange(query, answer, refused=refused)
             continue
         if position < reach:
             reach = max(position - _FILES_REACH, 0)
             files = files_between(conn, conversation_id, reach, position)
         theirs = [one.file for one in files.get(position, ()) if one.belongs_to == "user"]
-        yield Exchange(query, answer, tuple(theirs))
+        yield Exchange(query, answer, tuple(theirs), refused)
 
 
-_FIRST = Prepared(select(messages.c.query).where(_THIS).order_by(messages.c.position).limit(1))
+_FIRST = Prepared(
+    select(messages.c.query)
+    .where(_THIS, func.coalesce(messages.c.error_code, "") != REFUSED)
+    .order_by(messages.c.position)
+    .limit(1)
+)
 
 
 async def first_query(db: Database, conversation_id: UUID) -> str | None:
-    """What the conversation began with; None when it has no messages."""
+    """The first question that was not refused; None when there is none."""
     return await db.read(lambda conn: _FIRST.value(conn, {"this": conversation_id}))

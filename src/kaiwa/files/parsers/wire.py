@@ -8,10 +8,6 @@ from msgspec import Struct
 from kaiwa.domain.knowledge import ChunkRule
 
 NO_TEXT: Final = "There is no text in the document."
-BROKEN_CODE: Final = 65
-"""The child's exit code when a parser has raised."""
-STARVED_CODE: Final = 66
-"""The same when much memory was in use, for not every library says that it got no more."""
 LOCKED: Final = "The document is protected by a password."
 
 

@@ -1,0 +1,1 @@
+"""Kinds of voices: a file is a kind, loaded when it is first used."""
