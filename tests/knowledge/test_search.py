@@ -11,7 +11,7 @@ import pytest
 from kaiwa.domain.knowledge import RetrievalSettings
 from kaiwa.errors import CompletionFailed, KnowledgeUnsearchable
 from kaiwa.knowledge.shelf import Shelf
-from kaiwa.store.documents import change_document, delete_document, list_documents
+from kaiwa.store.documents import change_documents, delete_document, list_documents
 from kaiwa.store.knowledge import delete_base
 from kaiwa.store.segments import change_segment, list_segments
 from tests.support.bases import NOW, ROOM, Bases, contents
@@ -129,14 +129,14 @@ async def test_what_is_disabled_archived_or_deleted_is_not_found(bases: Bases):
     listed, _ = await list_documents(bases.db, base.id)
     one, two, three, four = sorted(listed, key=lambda document: document.position)
     now, place = NOW, bases.workspace_id
-    await change_document(bases.db, place, one, now, enabled=False)
-    await change_document(bases.db, place, two, now, archived=True)
+    await change_documents(bases.db, place, base.id, [one.id], now, enabled=False)
+    await change_documents(bases.db, place, base.id, [two.id], now, archived=True)
     await delete_document(bases.db, place, three, now)
     assert contents(await bases.search(EVERY, base, top_k=9)) == [ENGLISH[3]]
     (segment,), _ = await list_segments(bases.db, four)
     await change_segment(bases.db, four, segment.id, {"enabled": False}, now)
     assert await bases.search(EVERY, base, top_k=9) == []
-    await change_document(bases.db, place, one, now, enabled=True)
+    await change_documents(bases.db, place, base.id, [one.id], now, enabled=True)
     assert contents(await bases.search(EVERY, base, top_k=9)) == [ENGLISH[0]]
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, select, update
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.file import StoredFile
-from kaiwa.domain.terms import query_terms
 from kaiwa.errors import BlobsUnavailable, OperatorError
 from kaiwa.ports import BlobStore
 from kaiwa.providers.blobs.opening import open_blobs
@@ -29,10 +28,10 @@ from kaiwa.store.files import find_file
 from kaiwa.store.keys import create_key
 from kaiwa.store.knowledge import create_knowledge_key, list_bases
 from kaiwa.store.postgres import open_postgres
-from kaiwa.store.search import read_passages, search_words
 from kaiwa.store.segments import insert_segments
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import DEFAULT_WORKSPACE, messages, metadata
+from tests.store.finding import find_passages
 from tests.store.sample import (
     START,
     THOUGHTS,
@@ -462,8 +461,7 @@ async def test_what_is_restored_is_found_at_once_and_more_can_be_added(
     await restore(target, blobs, tmp_path / "b.tar.gz")
 
     async def found_by(question: str) -> list[str]:
-        scored = await search_words(target, base.id, query_terms(question), 10)
-        return [one.segment.content for one in await read_passages(target, scored)]
+        return [one.segment.content for one in await find_passages(target, base.id, question)]
 
     [base], _ = await list_bases(target, DEFAULT_WORKSPACE)
     assert await found_by("魚") == ["猫は魚が好き。"]

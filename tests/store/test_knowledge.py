@@ -13,7 +13,6 @@ from sqlalchemy import bindparam, insert, text
 from uuid_utils.compat import uuid7
 
 from kaiwa.domain.knowledge import Document, KnowledgeBase, RetrievalSettings
-from kaiwa.domain.terms import query_terms
 from kaiwa.errors import BaseNameTaken, InvalidParam, NotFound
 from kaiwa.store.columns import ID
 from kaiwa.store.db import Database
@@ -46,7 +45,7 @@ from kaiwa.store.knowledge import (
     list_knowledge_keys,
     revoke_knowledge_key,
 )
-from kaiwa.store.search import read_passages, read_vectors, read_version, search_words
+from kaiwa.store.search import read_standings
 from kaiwa.store.segments import (
     add_segments,
     change_segment,
@@ -60,6 +59,7 @@ from kaiwa.store.segments import (
     set_embeddings,
 )
 from kaiwa.store.tables import DEFAULT_WORKSPACE, workspaces
+from tests.store.finding import find_passages, list_vectors
 from tests.store.sample import (
     LEASE,
     OWNER,
@@ -83,8 +83,7 @@ async def base(db: Database) -> KnowledgeBase:
 
 
 async def found_by(db: Database, base: KnowledgeBase, question: str) -> list[str]:
-    scored = await search_words(db, base.id, query_terms(question), 50)
-    return [one.segment.content for one in await read_passages(db, scored)]
+    return [one.segment.content for one in await find_passages(db, base.id, question)]
 
 
 async def other_workspace(db: Database) -> UUID:
@@ -247,11 +246,12 @@ async def test_a_version_is_seen_whole_and_in_the_place_of_the_one_before(
     assert (first[1], second[1]) == ("New cats.", "New owls.")
     await set_embeddings(db, building, OWNER, [(first[0], ONE)])
     assert await list_unembedded(db, building, 10) == [second]
-    before = (await read_version(db, [base.id]))[base.id]
+    before = (await read_standings(db, [base.id]))[base.id]
     assert await finish_document(db, building, OWNER, tick(), 1)
-    assert (await read_version(db, [base.id]))[base.id] == before + 1
+    after = (await read_standings(db, [base.id]))[base.id]
+    assert (after.version, after.dimensions) == (before.version + 1, 1)
     assert sorted(await found_by(db, base, "cats owls dogs")) == ["New cats.", "New owls."]
-    assert await read_vectors(db, base.id, 0, 10) == [(first[0], ONE)]
+    assert await list_vectors(db, base.id) == [(first[0], ONE)]
     assert await remove_old_segments(db, 1) == 1
     assert await remove_old_segments(db, 10) == 1
     assert await remove_old_segments(db, 10) == 0
@@ -315,12 +315,12 @@ async def test_what_is_switched_off_or_deleted_is_not_found(
     [first, _] = (await list_segments(db, document))[0]
     await change_segment(db, document, first.id, {"enabled": False}, tick())
     assert await found_by(db, base, "cats") == ["Cats two."]
-    assert len(await read_vectors(db, base.id, 0, 10)) == 1
+    assert len(await list_vectors(db, base.id)) == 1
     for change in ({"enabled": False}, {"archived": True}):
         ids = [document.id]
         await change_documents(db, DEFAULT_WORKSPACE, base.id, ids, tick(), **change)
         assert await found_by(db, base, "cats") == []
-        assert await read_vectors(db, base.id, 0, 10) == []
+        assert await list_vectors(db, base.id) == []
         back = {name: not value for name, value in change.items()}
         await change_documents(db, DEFAULT_WORKSPACE, base.id, ids, tick(), **back)
         assert await found_by(db, base, "cats") == ["Cats two."]
@@ -339,7 +339,7 @@ async def test_what_is_in_a_deleted_base_is_not_found_and_goes(
     later = await claim(db)
     await delete_base(db, DEFAULT_WORKSPACE, base.id, tick())
     assert await found_by(db, base, "cats") == []
-    assert await read_version(db, [base.id]) == {}
+    assert await read_standings(db, [base.id]) == {}
     with pytest.raises(NotFound):
         await finish_document(db, later, OWNER, tick(), None)
     with pytest.raises(DocumentLost):

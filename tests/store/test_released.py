@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from kaiwa.domain.message import Message, Outcome
-from kaiwa.domain.terms import query_terms
 from kaiwa.providers.blobs.opening import open_blobs
 from kaiwa.store.backup import back_up, restore
 from kaiwa.store.conversations import list_conversations
@@ -23,10 +22,10 @@ from kaiwa.store.knowledge import find_knowledge_caller, list_bases
 from kaiwa.store.messages import close_abandoned, list_messages
 from kaiwa.store.migrate import configure
 from kaiwa.store.postgres import open_postgres
-from kaiwa.store.search import read_passages, search_words
 from kaiwa.store.segments import insert_segments
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import DEFAULT_WORKSPACE, rounds
+from tests.store.finding import find_passages
 from tests.store.release import (
     ANSWER,
     APP,
@@ -75,8 +74,7 @@ async def talk(db: Database, user: str, conversation_id: UUID) -> list[Message]:
 
 async def found_by(db: Database, question: str) -> list[str]:
     """What the words of the question find."""
-    passages = await read_passages(db, await search_words(db, BASE, query_terms(question), 10))
-    return [one.segment.told for one in passages]
+    return [one.segment.told for one in await find_passages(db, BASE, question)]
 
 
 async def check_knowledge(db: Database, schema: str) -> None:
