@@ -13,7 +13,6 @@ T = TypeVar("T")
 
 _ATTEMPTS: Final = 3
 _LONGEST: Final = 20.0
-"""Seconds of waiting; a server that names more is not asked again."""
 
 
 def refusal_of(error: KaiwaError) -> Refusal | None:
@@ -22,17 +21,24 @@ def refusal_of(error: KaiwaError) -> Refusal | None:
     return cause.refusal if isinstance(cause, Refused) else None
 
 
-async def ask_again(ask: Callable[[], Awaitable[T]], wait: float) -> T:
+async def ask_again(
+    ask: Callable[[], Awaitable[T]],
+    wait: float,
+    *,
+    attempts: int = _ATTEMPTS,
+    longest: float = _LONGEST,
+) -> T:
     """The answer of the first attempt that gets one; `wait` is in seconds and doubles.
 
-    Raises what the last one raised.
+    A server that names more seconds than `longest` is not asked again. Raises what the last
+    attempt raised.
     """
-    for attempt in range(1, _ATTEMPTS):
+    for attempt in range(1, attempts):
         try:
             return await ask()
         except KaiwaError as error:
             pause = _pause(error, wait * 2 ** (attempt - 1))
-            if pause is None:
+            if pause is None or pause > longest:
                 raise
         await anyio.sleep(pause)
     return await ask()
@@ -45,5 +51,4 @@ def _pause(error: KaiwaError, wait: float) -> float | None:
     refusal = refusal_of(error)
     if refusal is None or not refusal.passing:
         return None
-    pause = max(wait, refusal.retry_after or 0.0)
-    return pause if pause <= _LONGEST else None
+    return max(wait, refusal.retry_after or 0.0)

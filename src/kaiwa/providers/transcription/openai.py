@@ -3,16 +3,15 @@
 import secrets
 from typing import Final
 
-import anyio
 import msgspec
 from msgspec import Struct
 
 from kaiwa.errors import AudioTooLarge, KaiwaError, ListeningNotSupported, PromptTooLong
 from kaiwa.ports import Transcriber
 from kaiwa.providers.catalog import Catalog
-from kaiwa.providers.http import Operator, OutboundError
+from kaiwa.providers.http import Operator
 from kaiwa.providers.openai_server import OpenAIServer, find_server
-from kaiwa.providers.refusals import Refused
+from kaiwa.providers.retrying import ask_again, refusal_of
 
 _TAKES: Final = frozenset({"flac", "m4a", "mp3", "mp4", "ogg", "wav", "webm"})
 _MOST_ANSWER: Final = 4_000_000
@@ -47,14 +46,9 @@ class _OpenAITranscriber:
         body = _write_form(boundary, self._model, name, mime_type, audio)
         kind = f"multipart/form-data; boundary={boundary}"
         try:
-            return await self._ask(body, kind)
-        except KaiwaError as error:
-            wait = _wait_after(error)
-            if wait is None:
-                raise _in_our_words(error) from error
-        await anyio.sleep(wait)
-        try:
-            return await self._ask(body, kind)
+            return await ask_again(
+                lambda: self._ask(body, kind), _WAIT, attempts=2, longest=_LONGEST_WAIT
+            )
         except KaiwaError as error:
             raise _in_our_words(error) from error
 
@@ -81,25 +75,13 @@ def _write_form(boundary: str, model: str, name: str, mime_type: str, audio: byt
     return b"".join((head.encode(), audio, f"\r\n--{boundary}--\r\n".encode()))
 
 
-def _wait_after(error: KaiwaError) -> float | None:
-    """Seconds until it may go better; None when it will not."""
-    match error.__cause__:
-        case OutboundError():
-            return _WAIT
-        case Refused() as refused if refused.refusal.passing:
-            wait = max(refused.refusal.retry_after or 0.0, _WAIT)
-            return wait if wait <= _LONGEST_WAIT else None
-        case _:
-            return None
-
-
 def _in_our_words(error: KaiwaError) -> KaiwaError:
     """The table of refusals speaks of models that chat."""
     if isinstance(error, PromptTooLong):
         return AudioTooLarge("The recording is larger than the service takes.")
-    cause = error.__cause__
-    if isinstance(cause, Refused) and cause.refusal.status in _NO_ROUTE:
-        about_model = "model" in cause.refusal.sentence.lower()
-        if not cause.refusal.codes and not about_model:
+    refusal = refusal_of(error)
+    if refusal and refusal.status in _NO_ROUTE:
+        about_model = "model" in refusal.sentence.lower()
+        if not refusal.codes and not about_model:
             return ListeningNotSupported()
     return error
