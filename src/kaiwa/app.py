@@ -271,7 +271,7 @@ class House:
         self.context = Context(
             db, self.clock, new_id, new_id(), running, self.kit_for, room,
             ToolLimits(settings.tool_timeout), settings.speech_patience,
-            Checks(settings.moderation_timeout, settings.log_flagged),
+            Checks(settings.moderation_timeout, settings.log_flagged), self.search,
         )  # fmt: skip
 
     async def __aexit__(

@@ -25,6 +25,7 @@ from kaiwa.domain.history import (
     shorten_rounds,
     trim,
 )
+from kaiwa.domain.knowledge import Passage
 from kaiwa.domain.message import Exchange, Inputs, Message
 from kaiwa.domain.prompt import (
     Detail,
@@ -98,6 +99,8 @@ class Asking:
         self.hears: Hears = answer
         self.speaks = False
         """Whether the answer is spoken while it is written."""
+        self.passages: tuple[Passage, ...] = ()
+        """What it is told from knowledge bases, best first."""
         self.begins: Callable[[], TurnEvent] | None = None
         """What it gives is said just before whatever is said next."""
 
@@ -115,6 +118,20 @@ class Asking:
             self._changed = True
             self._inputs = self._inputs | inputs
             self._query = query
+
+    def know(self, passages: Sequence[Passage], model: ModelChoice) -> None:
+        """Tell these with the question, as many of the best as this model has room for."""
+        self.passages = tuple(passages)
+        self._changed = self._changed or bool(passages)
+        while self.passages and not self._has_room(model):
+            self.passages = self.passages[:-1]
+
+    def _has_room(self, model: ModelChoice) -> bool:
+        try:
+            self._find_room(model)
+        except PromptTooLong:
+            return False
+        return True
 
     def choose_history(self, model: ModelChoice) -> ChooseHistory | None:
         """What takes as much of the history as this model has room for.
@@ -210,10 +227,15 @@ class Asking:
         await self._call(model)
 
     def _shorten(self) -> bool:
-        """The history, and what the tools of an agent said; False when there is nothing left."""
+        """What was told, except the question; False when there is nothing left.
+
+        The history and what the tools of an agent said come before what was found.
+        """
         rounds = shorten_rounds(self.since)
         if rounds is None and not self._history:
-            return False
+            shorter = self.passages[: len(self.passages) // 2]
+            shortened, self.passages = shorter != self.passages, shorter
+            return shortened
         self._history = self._history[(len(self._history) + 1) // 2 :]
         self.since = self.since if rounds is None else rounds
         return True
@@ -258,6 +280,12 @@ class Asking:
                 self._rounds.append(_round(model, prompt, self._answer, self.hears.calls, latency))
             self._live.asked_at = None
 
+    def _context(self) -> str | None:
+        """None for an app that is told nothing from knowledge bases, or finds it by tools."""
+        if self._config.knowledge is None or self._config.agent:
+            return None
+        return tell_passages(self.passages)
+
     def _request(self, model: ModelChoice, history: Sequence[PromptMessage]) -> ModelRequest:
         request = build_request(
             self._config,
@@ -270,11 +298,17 @@ class Asking:
             rounds=self.since,
             tools=() if self.guide else self.tools,
             guide=self.guide,
+            context=self._context(),
         )
         if self.guide:
             stop = (*STOP, *request.stop)[:MOST_STOPS]
             request = replace(request, stop=stop)
         return request
+
+
+def tell_passages(passages: Sequence[Passage]) -> str:
+    """As a model is told what was found."""
+    return "\n".join([one.segment.told for one in passages])
 
 
 def _round(

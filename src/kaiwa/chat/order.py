@@ -22,6 +22,7 @@ from kaiwa.domain.inputs import follow_up_inputs, new_inputs
 from kaiwa.domain.message import Conversation, Inputs, Message
 from kaiwa.domain.thought import Decision
 from kaiwa.errors import InvalidParam, KaiwaError, ModelNotSupported, ProviderNotInitialized
+from kaiwa.knowledge.search import SearchMeans
 from kaiwa.ports import Clock, Kit, NewId
 from kaiwa.store.approvals import NOTHING_WAITS
 from kaiwa.store.apps import get_config
@@ -45,6 +46,8 @@ class Context(Struct, frozen=True):
     speech_patience: float = 5
     """Seconds for which a voice may be silent while something is still to be spoken."""
     checks: Checks = msgspec.field(default_factory=Checks)
+    knowledge: SearchMeans | None = None
+    """None where no app has any."""
 
 
 class Order(Struct, frozen=True):

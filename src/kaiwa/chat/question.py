@@ -12,8 +12,8 @@ from kaiwa.errors import KaiwaError
 from kaiwa.ports import Extension
 
 
-async def settle_question(asking: Asking, ready: Ready, guard: Guard | None) -> bool:
-    """Whether the model is to be asked; what it is asked may be another question then.
+async def settle_question(asking: Asking, ready: Ready, guard: Guard | None) -> str | None:
+    """What is asked, which may be another question than was sent; None when nothing is.
 
     What is stored stays as it was sent. Raises `ModerationFailed`, and what `Extension.fill`
     raises. Files in the inputs are shown to nobody.
@@ -23,12 +23,12 @@ async def settle_question(asking: Asking, ready: Ready, guard: Guard | None) -> 
     if guard:
         through = await guard.let_through(inputs, query)
         if through is None:
-            return False
+            return None
         inputs, query = through
     inputs = inputs | await _fill(ready, inputs, query)
     theirs = {name: value for name, value in inputs.items() if name not in ready.taken}
     asking.ask_instead(theirs, query_with_files(ready, query))
-    return True
+    return query
 
 
 def query_with_files(ready: Ready, query: str) -> str:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from uuid import UUID, uuid5
 
 import anyio
+from msgspec import Struct
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -22,6 +23,7 @@ from kaiwa.chat.agent import Agent
 from kaiwa.chat.ask import Asking, ChooseHistory
 from kaiwa.chat.files import pictures_of
 from kaiwa.chat.guard import Guard, make_guard
+from kaiwa.chat.knowledge import Retrieval, arm, find_retrieval
 from kaiwa.chat.order import Context, Ready, Resumed, bring_inputs, check_order
 from kaiwa.chat.question import query_with_files, settle_question
 from kaiwa.chat.relay import say
@@ -31,6 +33,7 @@ from kaiwa.chat.voice import Voice
 from kaiwa.domain.answer import Answer
 from kaiwa.domain.events import TurnEnded, TurnFailed
 from kaiwa.domain.file import MessageFile
+from kaiwa.domain.knowledge import Citation
 from kaiwa.domain.message import REFUSED, Closing, Inputs, Message, Opening, Outcome
 from kaiwa.domain.prompt import PromptMessage
 from kaiwa.domain.request import render
@@ -81,6 +84,9 @@ async def run_turn(
         guard = await _make_guard(ready, live, context, emit)
         words, preset = guard.words if guard else (None, "")
         answer = Answer(ready.config.reasoning, words, preset)
+        retrieval = await find_retrieval(ready, context)
+        if retrieval and ready.config.agent:
+            ready = arm(ready, retrieval)
         asking = _prepare(ready, answer, live, context, guard.emit if guard else emit)
         choose = asking.choose_history(ready.kit.model)
         spent = Usage()
@@ -103,7 +109,8 @@ async def run_turn(
         context.running.accompany(live, voice.run)
     live.begun.set()
     agent = _make_agent(asking, ready, message, live, context)
-    outcome, failure = await _ask(asking, agent, guard, ready, live, message, history)
+    asked = _Asked(asking, agent, guard, retrieval, ready)
+    outcome, failure = await _ask(asked, live, message, history)
     tail = answer.finish()
     if guard:
         await guard.finish(tail)
@@ -118,6 +125,7 @@ async def run_turn(
         usage=asking.usage,
         now=context.clock(),
         thoughts=live.thoughts,
+        citations=_cite(asked, answer, message),
         rounds_before=len(spent.rounds),
     )
     live.usage = asking.usage
@@ -268,21 +276,41 @@ def _opening(ready: Ready, context: Context) -> Opening:
     )
 
 
+class _Asked(Struct, frozen=True):
+    """An opened question and what has a part in its answer."""
+
+    asking: Asking
+    agent: Agent | None
+    guard: Guard | None
+    retrieval: Retrieval | None
+    ready: Ready
+
+    async def ask(self, history: Sequence[PromptMessage] | None) -> None:
+        """Raises whatever goes wrong in one of them."""
+        ready = self.ready
+
+        async def ask() -> None:
+            await (self.agent or self.asking).ask(ready.kit, ready.fallback, history)
+
+        query: str | None = ready.order.query
+        if self.guard or ready.config.external_data_tools:
+            query = await settle_question(self.asking, ready, self.guard)
+        if query is None:
+            return
+        if self.retrieval and self.agent is None:
+            await self.retrieval.tell(self.asking, query, ready.kit.model)
+        await (self.guard.over(ask) if self.guard else ask())
+
+
 async def _ask(
-    asking: Asking,
-    agent: Agent | None,
-    guard: Guard | None,
-    ready: Ready,
-    live: Live,
-    message: Message,
-    history: Sequence[PromptMessage] | None,
+    asked: _Asked, live: Live, message: Message, history: Sequence[PromptMessage] | None
 ) -> tuple[Outcome, KaiwaError | None]:
     """Ask the model and pass on what it says; how that ended, whatever happened."""
     try:
-        await asking.announce(message)
+        await asked.asking.announce(message)
         with live.cuttable():
             if live.cut_by is None:
-                await _ask_guarded(asking, agent, guard, ready, history)
+                await asked.ask(history)
                 return Outcome.NORMAL, None
     except Exception as error:  # a turn: what was said until here is kept
         if live.cut_by is None:
@@ -292,20 +320,11 @@ async def _ask(
     return _cut_short(live.cut_by)
 
 
-async def _ask_guarded(
-    asking: Asking,
-    agent: Agent | None,
-    guard: Guard | None,
-    ready: Ready,
-    history: Sequence[PromptMessage] | None,
-) -> None:
-    async def ask() -> None:
-        await (agent or asking).ask(ready.kit, ready.fallback, history)
-
-    settled = guard or ready.config.external_data_tools
-    if settled and not await settle_question(asking, ready, guard):
-        return
-    await (guard.over(ask) if guard else ask())
+def _cite(asked: _Asked, answer: Answer, message: Message) -> tuple[Citation, ...]:
+    """Where the answer comes from; one that moderation has changed comes from nowhere."""
+    if asked.retrieval is None or not asked.ready.config.citations_enabled or answer.corrected:
+        return ()
+    return asked.retrieval.cite(asked.asking.passages, message.citations)
 
 
 def _cut_short(cut: Cut | None) -> tuple[Outcome, KaiwaError | None]:
@@ -392,6 +411,7 @@ def _closed(message: Message, closing: Closing, failure: KaiwaError | None) -> M
         created_at=message.created_at,
         files=message.files,
         thoughts=closing.thoughts,
+        citations=closing.citations,
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Executable, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, Executable, RowMapping, func, insert, or_, select, update
 
 from kaiwa.domain.knowledge import Indexing, KnowledgeBase, RetrievalSettings
 from kaiwa.errors import BaseInUse, BaseNameTaken, InvalidParam, NotFound
@@ -24,6 +24,7 @@ def _counting(what: Any) -> Any:
 
 
 _STORED = tuple(name for name in KnowledgeBase.__struct_fields__ if name in knowledge_bases.c)
+_BARE = select(*(knowledge_bases.c[name] for name in _STORED)).where(_LIVE)
 _BASES = select(
     *(knowledge_bases.c[name] for name in _STORED),
     _counting(func.count()).label("document_count"),
@@ -205,6 +206,26 @@ async def find_bases(db: Reads, workspace_id: UUID, ids: Sequence[UUID]) -> list
     )
     found = {base.id: base for base in await db.read(lambda conn: _read(conn, query))}
     return [found[one] for one in ids if one in found]
+
+
+async def find_named_bases(
+    db: Reads, workspace_id: UUID, names: Sequence[str]
+) -> list[KnowledgeBase]:
+    """Those that there are of these names and ids, in this order, their documents not counted."""
+    ids = {name: id for name in names if (id := _read_id(name))}
+    named = (knowledge_bases.c.id.in_(ids.values()), knowledge_bases.c.name.in_(names))
+    query = _BARE.where(knowledge_bases.c.workspace_id == workspace_id, or_(*named))
+    bases = await db.read(lambda conn: _read(conn, query))
+    by_id, by_name = {one.id: one for one in bases}, {one.name: one for one in bases}
+    found = [by_id.get(ids[name]) if name in ids else by_name.get(name) for name in names]
+    return list({one.id: one for one in found if one}.values())
+
+
+def _read_id(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None
 
 
 async def find_base_by_name(db: Reads, workspace_id: UUID, name: str) -> KnowledgeBase | None:
