@@ -382,3 +382,11 @@ def test_no_path_of_one_machine_is_written_down():
         if path.suffix in kinds or path.name in ("Makefile", "run"):
             found = own.search(path.read_text("utf-8"))
             assert found is None, f"{path}: {found}"
+
+
+def test_what_the_demo_is_made_of_ships_with_the_package():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    shipped = build["targets"]["wheel"]["force-include"]
+    for part in ("examples/demo.yml", "examples/about.md", "docs/guide"):
+        assert (ROOT / part).exists()
+        assert shipped[part] == f"kaiwa/{part}"

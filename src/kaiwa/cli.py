@@ -25,7 +25,7 @@ from kaiwa.desk import (
 from kaiwa.doctor import examine, tell
 from kaiwa.domain.app import ApiKey, App
 from kaiwa.domain.file import ListedFile
-from kaiwa.greeting import greet
+from kaiwa.greeting import greet, make_demo
 from kaiwa.knowledge_commands import knowledge, worker_command
 from kaiwa.plain import PlainGroup, printable
 from kaiwa.serve import claim_folder, open_signals, open_socket, serve
@@ -343,8 +343,15 @@ async def _serve(settings: Settings) -> None:
         _claim(settings),
     ):
         async with House(settings) as house:
-            greeting = await greet(house, listener.getsockname()[1])
-            await serve(house, listener, signals, lambda: click.echo(greeting))
+            port = listener.getsockname()[1]
+            greeting = await greet(house, port)
+
+            async def announce() -> None:
+                click.echo(greeting)
+                if told := await make_demo(house, port):
+                    click.echo(told)
+
+            await serve(house, listener, signals, announce)
 
 
 def _claim(settings: Settings) -> AbstractContextManager[None]:

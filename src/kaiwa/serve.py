@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -114,9 +114,12 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    house: House, listener: socket.socket, signals: Signals, announce: Callable[[], None]
+    house: House,
+    listener: socket.socket,
+    signals: Signals,
+    announce: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve until a signal comes, then stop in order."""
+    """Serve until a signal comes, then stop in order; `announce` runs beside it once it listens."""
     config = uvicorn.Config(
         build(house),
         http=Connection,
@@ -128,9 +131,9 @@ async def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_CLOSE_SECONDS,
     )
-    server = Server(config, announce)
-    _settle_memory()
     async with anyio.create_task_group() as tasks:
+        server = Server(config, lambda: tasks.start_soon(announce))
+        _settle_memory()
         tasks.start_soon(_stop_on_signals, signals, server, house)
         await server.serve(sockets=[listener])
         tasks.cancel_scope.cancel()

@@ -4,7 +4,9 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
@@ -20,14 +22,24 @@ from tests.e2e.terminal import CTRL_C, CTRL_D, terminal
 from tests.support.apps import agent_file, app_file, calls, says
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 COUNTING = " ".join(f"w{number}" for number in range(2000))
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
-    """A server at its first start."""
+    """A server at its first start, its demo made."""
     with serving(tmp_path_factory.mktemp("first")) as process:
+        wait_for_demo(process)
         yield process
+
+
+def wait_for_demo(process: Process) -> None:
+    """Until the last line about it is printed."""
+    deadline = time.monotonic() + 20
+    while " chat 'Kaiwa guide'\n" not in process.stdout():
+        assert time.monotonic() < deadline, process.stdout()
+        time.sleep(0.02)
 
 
 def send(url: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, str]:
@@ -73,8 +85,11 @@ def test_the_printed_curl_line_works(first: Process) -> None:
         assert status == 200
     events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
     answer = "".join(event["answer"] for event in events if event["event"] == "message")
-    assert "open-source server for chat applications" in answer
+    assert answer.startswith("What is Kaiwa? Kaiwa is an open-source server for chat applications.")
     assert events[-1]["event"] == "message_end"
+    sources = events[-1]["metadata"]["retriever_resources"]
+    assert {one["dataset_name"] for one in sources} == {"Kaiwa guide"}
+    assert "about.md" in [one["document_name"] for one in sources]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +98,14 @@ def test_the_printed_curl_line_works(first: Process) -> None:
         ("How do I create an app of my own?", "kaiwa app apply FILE"),
         ("How do I connect a real model?", "OPENAI_API_KEY"),
         ("How do I ask a question with curl?", "curl -N http"),
+        ("Which file formats can a knowledge base read?", "docx, pptx, xlsx"),
+        ("什么是 Kaiwa？", "开源的聊天应用服务器"),
+        ("怎么创建应用？", "kaiwa app apply 文件"),
+        ("如何创建密钥？", "kaiwa key create 应用"),
+        ("数据保存在哪里？", "SQLite 数据库"),
+        ("Kaiwaとは何ですか？", "オープンソースのサーバー"),
+        ("アプリはどうやって作りますか？", "kaiwa app apply ファイル"),
+        ("データはどこに保存されますか？", "SQLite データベース"),
     ],
 )
 def test_the_demo_answers_what_it_suggests(first: Process, question: str, useful: str) -> None:
@@ -91,8 +114,56 @@ def test_the_demo_answers_what_it_suggests(first: Process, question: str, useful
     assert useful in body["answer"]
 
 
+def guide_lines(folder: Path) -> list[str]:
+    """How the documents of the demo's base stand."""
+    [base] = call(folder, "knowledge", "list").stdout.splitlines()
+    assert base.endswith("  words  Kaiwa guide")
+    return status_of_guide(folder).splitlines()
+
+
+def status_of_guide(folder: Path) -> str:
+    return call(folder, "knowledge", "status", "Kaiwa guide").stdout
+
+
+def test_the_demo_answers_from_the_guide(first: Process) -> None:
+    lines = guide_lines(first.folder)
+    assert all(" available " in line for line in lines)
+    pages = {"about.md", *(page.name for page in GUIDE.glob("*.md"))}
+    assert sorted(line.split()[-1] for line in lines) == sorted(pages)
+
+
+@pytest.mark.parametrize("seen", ["serves http", "about.md", "voice.md"])
+def test_a_first_start_that_is_killed_is_taken_up_by_the_next(tmp_path: Path, seen: str) -> None:
+    with serving(tmp_path) as process:
+        deadline = time.monotonic() + 20
+        while seen not in process.stdout() + status_of_guide(tmp_path):
+            assert time.monotonic() < deadline
+        process.send(signal.SIGKILL)
+        process.wait()
+    made = call(tmp_path, "app", "list").stdout
+    with serving(tmp_path) as process:
+        if not made:
+            wait_for_demo(process)
+        assert len(guide_lines(tmp_path)) == 1 + len([*GUIDE.glob("*.md")])
+        assert len(call(tmp_path, "app", "list").stdout.splitlines()) == 1
+
+
+def test_a_server_that_indexes_nothing_says_what_the_demo_waits_for(tmp_path: Path) -> None:
+    with serving(tmp_path, ingest_at_once=0) as process:
+        wait_for_demo(process)
+        lines = process.stdout().splitlines()
+        assert lines[2].startswith("Made the demo app 'Kaiwa guide'; its key")
+        assert lines[3].startswith("Its documents wait for a worker, as ingest_at_once is 0: ")
+        assert lines[3].endswith("kaiwa worker")
+        assert all(" queuing " in line for line in guide_lines(tmp_path))
+        status, body = ask(process, demo_key(process), "What is Kaiwa?")
+        assert status == 200
+        assert body["answer"].startswith("I have found nothing")
+
+
 def test_a_later_start_says_how_to_make_a_key(tmp_path: Path) -> None:
     with serving(tmp_path) as process:
+        wait_for_demo(process)
         assert process.stop() == 0
     with serving(tmp_path) as process:
         lines = process.stdout().splitlines()
@@ -108,6 +179,7 @@ def test_a_later_start_says_how_to_make_a_key(tmp_path: Path) -> None:
 
 def test_the_hint_names_the_data_folder_that_is_served(tmp_path: Path) -> None:
     with serving(tmp_path, data=tmp_path / "my data") as process:
+        wait_for_demo(process)
         hint = process.stdout().splitlines()[-1].partition(": ")[2]
         assert shlex.split(hint)[1:] == ["--data", f"{tmp_path}/my data", "chat", "Kaiwa guide"]
 

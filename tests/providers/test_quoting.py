@@ -83,6 +83,23 @@ async def test_it_quotes_what_fits(question: str, expected: str) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("question", ["What is tea?", "what is TEA", "什么是茶？"])
+async def test_a_passage_that_begins_with_the_question_is_enough(question: str) -> None:
+    answer = f"{question} That was the question."
+    text = f"# Tea\n\nTea, tea and 茶.\n\nTea is what we sell.\n\n{answer}\n\n茶是我们卖的。"
+    assert await ask(question, text) == answer
+
+
+@pytest.mark.anyio
+async def test_what_was_found_in_documents_is_quoted_and_nothing_said_around_it() -> None:
+    around = "The <context> has what fits the question about tea.\n\n{}\n\nTea: do not lie."
+    known = around.format("<context>\nTea is a drink.\n\nCoffee is one too.\n</context>")
+    assert await ask("What about tea?", known) == "Tea is a drink."
+    unknown = around.format("<context>\n\n</context>")
+    assert (await ask("What about tea?", unknown)).startswith("I have found nothing")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("question", "beginning"),
     [

@@ -111,8 +111,12 @@ def test_the_demo_asks_for_the_default_model_and_has_short_passages():
     draft, _ = read_dsl((_EXAMPLES / "demo.yml").read_text("utf-8"), "demo.yml")
     assert (draft.config.model.provider, draft.config.model.name) == ("kaiwa", "default")
     assert len(draft.config.suggested_questions) == 3
-    assert all(len(passage) < 600 for passage in draft.config.pre_prompt.split("\n\n"))
+    about = (_EXAMPLES / "about.md").read_text("utf-8")
+    for text in (draft.config.pre_prompt, about):
+        assert all(len(passage) < 600 for passage in text.split("\n\n"))
     assert "{{" not in draft.config.pre_prompt
+    assert draft.config.knowledge
+    assert draft.config.knowledge.bases == ("Kaiwa guide",)
 
 
 def test_the_kaiwa_block_is_read():

@@ -64,11 +64,15 @@ def split_passages(text: str) -> list[Passage]:
 def find_passages(text: str, question: str, most: int = 3) -> list[Passage]:
     """The best one and those nearly as good, in the order of the text; none when none fits.
 
-    Those in the question's language come first; others are taken only when none of them fits.
+    One that begins with the very question is enough. Those in the question's language come first;
+    others are taken only when none of them fits.
     """
-    asked = set(words(question)) - _EMPTY
+    asking = words(question)
+    asked = set(asking) - _EMPTY
     telling = {word for word in asked if not _HIRAGANA.fullmatch(word)} or asked
     passages = split_passages(text)
+    if asked and (said := [p.body for p in passages if words(p.body)[: len(asking)] == asking]):
+        return [Passage("", "", said[0])]
     scores = _score([f"{p.heading} {p.lead} {p.body}" for p in passages], telling)
     fitting = [i for i, score in enumerate(scores) if score > 0]
     language = language_of(question)

@@ -1,4 +1,5 @@
-"""The built-in model: it quotes what fits the question from the app's instructions.
+"""The built-in model: it quotes what fits the question from the app's instructions, or from what
+was found in its knowledge bases, if it has any.
 
 It needs no key and no network, so that Kaiwa answers from the first minute. It cannot write, and
 says so.
@@ -28,6 +29,9 @@ _GREETING: Final = re.compile(
     r"(?:[\s,，、]+(?:there|all|everyone|everybody))?\W*",
     re.IGNORECASE,
 )
+
+
+_CONTEXT: Final = re.compile(r"<context>\n(.*)\n</context>", re.DOTALL)
 
 
 class QuotingOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,5 +76,6 @@ async def _speak(request: ModelRequest) -> AsyncGenerator[list[Delta]]:
 def _answer(text: str, question: str) -> str:
     if _GREETING.fullmatch(question.strip()):
         return say("quoting_hello", language_of(question))
-    found = find_passages(text, question)
+    context = _CONTEXT.search(text)
+    found = find_passages(context[1] if context else text, question)
     return join_passages(found) if found else say("quoting_nothing", language_of(question))
