@@ -121,19 +121,20 @@ class Retrieval:
         )
 
 
-async def find_retrieval(ready: Ready, context: Context) -> Retrieval | None:
-    """None for an app that answers from no documents. Bases that are not there are passed over."""
+async def find_retrieval(ready: Ready, context: Context) -> tuple[Ready, Retrieval | None]:
+    """The same order, an agent's with the bases among its tools, and what searches them.
+
+    None for an app that answers from no documents. Bases that are not there are passed over.
+    """
     config = ready.config.knowledge
     if config is None or context.knowledge is None:
-        return None
+        return ready, None
     bases = await find_named_bases(context.db, ready.order.app.workspace_id, config.bases)
-    return Retrieval(config, bases, context.knowledge, context.clock, context.new_id)
-
-
-def arm(ready: Ready, retrieval: Retrieval) -> Ready:
-    """The same order with the bases among its tools."""
-    kit = replace(ready.kit, tools=(*ready.kit.tools, *retrieval.tools))
-    return replace(ready, kit=kit)
+    retrieval = Retrieval(config, bases, context.knowledge, context.clock, context.new_id)
+    if ready.config.agent:
+        kit = replace(ready.kit, tools=(*ready.kit.tools, *retrieval.tools))
+        ready = replace(ready, kit=kit)
+    return ready, retrieval
 
 
 async def _choose(
