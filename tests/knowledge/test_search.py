@@ -73,6 +73,22 @@ async def test_words_that_nothing_has_find_nothing(bases: Bases):
     assert await bases.search("", base) == []
 
 
+async def test_only_the_beginning_of_a_long_question_is_looked_for(bases: Bases):
+    base = await bases.make("Guide", *ENGLISH)
+    asked: list[str] = []
+    embedder = bases.embedder
+
+    class Listening:
+        async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+            asked.extend(texts)
+            return await embedder.embed(texts, query=query)
+
+    bases.embedder = Listening()
+    found = await bases.search("What do backups hold? " + "Hm. " * 100_000, base)
+    assert found[0].segment.content == ENGLISH[1]
+    assert len(asked[0]) <= 4000
+
+
 async def test_a_base_without_vectors_is_searched_by_its_words(bases: Bases):
     base = await bases.make("Guide", *ENGLISH, model="")
     for method in METHODS:

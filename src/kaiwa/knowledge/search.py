@@ -18,6 +18,8 @@ from kaiwa.ports import Embedder, Reranker
 from kaiwa.store.db import Reads
 from kaiwa.store.search import Standing, read_passages, read_standings
 
+_LONGEST: Final = 4000
+"""Characters of a query; what comes behind them is not looked for."""
 _RERANKED: Final = 50
 """Passages that a reranker is asked about."""
 
@@ -58,7 +60,7 @@ async def search(
         if base.id not in standings:
             means.shelf.drop(base.id)
     present = [base for base in bases if base.id in standings]
-    query = " ".join(query.split())
+    query = " ".join(query[:_LONGEST].split())
     if not query or not present:
         return []
     chosen = [(base, base.retrieval if own_method else settings) for base in present]
