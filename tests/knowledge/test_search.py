@@ -211,6 +211,28 @@ async def test_without_its_embedding_server_a_hybrid_search_goes_on_with_words(
         await bases.search("revoked key", base, method="semantic_search")
 
 
+class Hangs:
+    """A server that takes everything and says nothing."""
+
+    async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def rerank(self, query: str, passages: Sequence[str]) -> list[float]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_question_does_not_wait_long_for_a_server_that_hangs(bases: Bases):
+    base = await bases.make("Guide", *ENGLISH)
+    bases.embedder = bases.reranker = Hangs()
+    bases.patience = 0.05
+    found = await bases.search("revoked key", base, rerank_model="own/ranks")
+    assert found[0].segment.content == ENGLISH[2]
+    with pytest.raises(CompletionFailed, match=r"not answered in 0\.05 seconds"):
+        await bases.search("revoked key", base, method="semantic_search")
+
+
 class Short:
     """A model that was exchanged for another."""
 
