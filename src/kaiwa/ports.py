@@ -140,12 +140,13 @@ class Speaker(Protocol):
     """A voice."""
 
     def speak(
-        self, text: str, voice: str, language: str, audio: AudioFormat
+        self, text: str, voice: str, language: str, audio: AudioFormat, due: float = 0
     ) -> AsyncGenerator[bytes]:
         """The text spoken, in pieces as they are made; MP3 of several texts joins to one stream.
 
         `text` is plain prose, never empty. `voice` and `language` may be empty, and a voice it does
-        not have gives way to its own. Closing the generator ends the work at once. Raises, also
+        not have gives way to its own. Where not all can be spoken at once, what is `due` first, by
+        the monotonic clock, goes first. Closing the generator ends the work at once. Raises, also
         between pieces, `CompletionFailed`, `ProviderNotInitialized`, `ProviderQuotaExceeded` and
         `ModelNotSupported`.
         """

@@ -168,7 +168,7 @@ async def test_the_first_piece_is_sent_before_the_last_is_made(
     speaking: tuple[TestServer, ModelServer],
 ) -> None:
     server, models = speaking
-    models.play(says_bytes((await sounding(1, "wav"))[:9000], waits=True))
+    models.play(says_bytes((sounding(1, "wav"))[:9000], waits=True))
     client = await speaking_client(server)
     async with client.session.post(
         client.base + PATH, json={"text": TEXT}, headers=client.headers
@@ -209,7 +209,7 @@ async def test_an_error_later_ends_the_connection(
     speaking: tuple[TestServer, ModelServer],
 ) -> None:
     server, models = speaking
-    models.play(says_bytes((await sounding(1, "wav"))[:9000], breaks=True))
+    models.play(says_bytes((sounding(1, "wav"))[:9000], breaks=True))
     client = await speaking_client(server)
     async with client.session.post(
         client.base + PATH, json={"text": TEXT}, headers=client.headers

@@ -73,6 +73,22 @@ async def test_words_that_nothing_has_find_nothing(bases: Bases):
     assert await bases.search("", base) == []
 
 
+async def test_only_the_beginning_of_a_long_question_is_looked_for(bases: Bases):
+    base = await bases.make("Guide", *ENGLISH)
+    asked: list[str] = []
+    embedder = bases.embedder
+
+    class Listening:
+        async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+            asked.extend(texts)
+            return await embedder.embed(texts, query=query)
+
+    bases.embedder = Listening()
+    found = await bases.search("What do backups hold? " + "Hm. " * 100_000, base)
+    assert found[0].segment.content == ENGLISH[1]
+    assert len(asked[0]) <= 4000
+
+
 async def test_a_base_without_vectors_is_searched_by_its_words(bases: Bases):
     base = await bases.make("Guide", *ENGLISH, model="")
     for method in METHODS:
@@ -192,6 +208,28 @@ async def test_without_its_embedding_server_a_hybrid_search_goes_on_with_words(
     assert found[0].segment.content == ENGLISH[2]
     assert "Guide is searched by words alone" in caplog.text
     with pytest.raises(CompletionFailed, match="could not be reached"):
+        await bases.search("revoked key", base, method="semantic_search")
+
+
+class Hangs:
+    """A server that takes everything and says nothing."""
+
+    async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def rerank(self, query: str, passages: Sequence[str]) -> list[float]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_question_does_not_wait_long_for_a_server_that_hangs(bases: Bases):
+    base = await bases.make("Guide", *ENGLISH)
+    bases.embedder = bases.reranker = Hangs()
+    bases.patience = 0.05
+    found = await bases.search("revoked key", base, rerank_model="own/ranks")
+    assert found[0].segment.content == ENGLISH[2]
+    with pytest.raises(CompletionFailed, match=r"not answered in 0\.05 seconds"):
         await bases.search("revoked key", base, method="semantic_search")
 
 

@@ -302,7 +302,7 @@ async def test_a_text_too_long_for_the_api_is_said_in_parts(
 
 
 async def test_pieces_are_handed_on_before_the_last_is_made(server: ModelServer, http: Operator):
-    whole = await sounding(1, "wav")
+    whole = sounding(1, "wav")
     server.play(says_bytes(whole[:9000], waits=True))
     async with aclosing(speaker(server, http).speak(SHORT, "", "", "wav")) as pieces:
         assert len(await anext(pieces)) > 5000
@@ -349,7 +349,7 @@ async def test_what_goes_wrong_at_a_server_is_an_error_of_ours(
 async def test_a_connection_that_breaks_in_the_middle_is_an_error(
     server: ModelServer, http: Operator
 ):
-    whole = await sounding(1, "wav")
+    whole = sounding(1, "wav")
     server.play(says_bytes(whole[:9000], breaks=True))
     pieces = speaker(server, http).speak(SHORT, "", "", "wav")
     assert await anext(pieces)
@@ -360,9 +360,7 @@ async def test_a_connection_that_breaks_in_the_middle_is_an_error(
 async def test_a_server_that_changes_its_sound_between_parts_is_found_out(
     server: ModelServer, http: Operator
 ):
-    server.play(
-        says_bytes(await sounding(0.1, "wav")), says_bytes(await sounding(0.1, "wav", 8000))
-    )
+    server.play(says_bytes(sounding(0.1, "wav")), says_bytes(sounding(0.1, "wav", 8000)))
     with pytest.raises(CompletionFailed, match="changed"):
         await hear(speaker(server, http), LONG)
 
@@ -383,7 +381,7 @@ async def test_samples_are_found_however_the_file_is_cut(
 ):
     samples = tone(1)[: frames * 2]
     writer = write_sound("wav", pcm(16_000))
-    file = await writer.take(samples)
+    file = writer.take(samples)
     if whole_length and samples:
         head = file[: -len(samples)]
         file = head[:-4] + len(samples).to_bytes(4, "little") + samples + b"LIST\4\0\0\0abcd"

@@ -34,6 +34,7 @@ class Bases:
         self.embedder: Embedder = HashedEmbedder()
         self.reranker: Reranker | None = None
         self.shelf = Shelf(ROOM)
+        self.patience = 10.0
 
     @property
     def means(self) -> SearchMeans:
@@ -45,7 +46,7 @@ class Bases:
                 raise ProviderNotInitialized
             return self.reranker
 
-        return SearchMeans(self.db, self.shelf, embedder, reranker)
+        return SearchMeans(self.db, self.shelf, embedder, reranker, self.patience)
 
     async def make(
         self,

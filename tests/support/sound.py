@@ -54,10 +54,10 @@ def tone(seconds: float, rate: int = RATE) -> bytes:
     return struct.pack(f"<{len(wave)}h", *wave)
 
 
-async def sounding(seconds: float, audio: AudioFormat, rate: int = RATE) -> bytes:
+def sounding(seconds: float, audio: AudioFormat, rate: int = RATE) -> bytes:
     """A whole file with a tone."""
     writer = write_sound(audio, pcm(rate))
-    return await writer.take(tone(seconds, rate)) + await writer.end()
+    return writer.take(tone(seconds, rate)) + writer.end()
 
 
 def reads_aloud(*, pieces: int = 4, pause: float = 0.0) -> Behaviour:
@@ -65,7 +65,7 @@ def reads_aloud(*, pieces: int = 4, pause: float = 0.0) -> Behaviour:
 
     async def behave(exchange: Exchange) -> None:
         body = exchange.request.body
-        sound = await sounding(len(body["input"]) * SECONDS_A_LETTER, body["response_format"])
+        sound = sounding(len(body["input"]) * SECONDS_A_LETTER, body["response_format"])
         await exchange.start(content_type="audio/mpeg")
         for piece in _split(sound, pieces):
             await exchange.write(piece)

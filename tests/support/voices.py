@@ -32,6 +32,8 @@ class ToneSpeaker:
     def __init__(self) -> None:
         self.texts: list[str] = []
         """In the order they were asked for."""
+        self.due: list[float] = []
+        """When each of them was."""
         self.asked: set[tuple[str, str, AudioFormat]] = set()
         """Voice, language and format."""
         self.speaking = 0
@@ -47,9 +49,10 @@ class ToneSpeaker:
         """Seconds before each piece of every text."""
 
     async def speak(
-        self, text: str, voice: str, language: str, audio: AudioFormat
+        self, text: str, voice: str, language: str, audio: AudioFormat, due: float = 0
     ) -> AsyncGenerator[bytes]:
         self.texts.append(text)
+        self.due.append(due)
         self.asked.add((voice, language, audio))
         self.speaking += 1
         self.asked_for.set()

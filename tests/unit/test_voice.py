@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 import anyio
 import pytest
@@ -98,6 +99,17 @@ async def test_what_is_replaced_is_spoken_no_more_and_the_replacement_is() -> No
     assert len(told.speaker.texts) < 10
     assert told.speaker.speaking == 0
     assert isinstance(told.heard.events[-1], TurnSpoken)
+
+
+async def test_the_first_sentence_is_due_at_once_and_later_ones_when_it_has_been_heard() -> None:
+    told = Told()
+    before = monotonic()
+    async with told.speaking():
+        told.say(TurnText("One. Two. Three. "))
+        told.end()
+    first, second, third = told.speaker.due
+    assert before <= first <= monotonic()
+    assert second - first == third - second == pytest.approx(2)
 
 
 async def test_a_replacement_wakes_a_voice_that_hangs() -> None:

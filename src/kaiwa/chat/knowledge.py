@@ -6,7 +6,9 @@ What was told is cited; it is taken as data, whatever it says.
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -59,7 +61,8 @@ class Retrieval:
         self._means = means
         self._clock = clock
         self._new_id = new_id
-        self._found: list[Passage] = []
+        self._found: list[list[Passage]] = []
+        """By each call of a tool, in the order they were made."""
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -79,19 +82,22 @@ class Retrieval:
         asking.know(await search(query, bases, settings, self._means), model)
 
     async def look_up(self, base: KnowledgeBase, query: str) -> list[Passage]:
-        """For an agent; what several calls find is cited once. Raises what `search` raises."""
-        passages = await search(query, [base], base.retrieval, self._means)
-        known = {one.segment.id for one in self._found}
-        self._found += [one for one in passages if one.segment.id not in known]
-        return passages
+        """For an agent. Raises what `search` raises."""
+        found: list[Passage] = []
+        self._found.append(found)
+        found += await search(query, [base], base.retrieval, self._means)
+        return found
 
     def cite(
         self, told: Sequence[Passage], earlier: Sequence[Citation] = ()
     ) -> tuple[Citation, ...]:
-        """What was told or found, behind what the same answer has cited before."""
+        """What was told or found, each once, behind what the same answer has cited before."""
         cited = {one.segment_id for one in earlier}
-        new = [one for one in (*told, *self._found) if one.segment.id not in cited]
-        numbered = enumerate(new, len(earlier) + 1)
+        new: dict[UUID, Passage] = {}
+        for one in (*told, *chain.from_iterable(self._found)):
+            if one.segment.id not in cited:
+                new.setdefault(one.segment.id, one)
+        numbered = enumerate(new.values(), len(earlier) + 1)
         return (*earlier, *[self._cite(position, one) for position, one in numbered])
 
     def _cite(self, position: int, passage: Passage) -> Citation:
@@ -115,19 +121,20 @@ class Retrieval:
         )
 
 
-async def find_retrieval(ready: Ready, context: Context) -> Retrieval | None:
-    """None for an app that answers from no documents. Bases that are not there are passed over."""
+async def find_retrieval(ready: Ready, context: Context) -> tuple[Ready, Retrieval | None]:
+    """The same order, an agent's with the bases among its tools, and what searches them.
+
+    None for an app that answers from no documents. Bases that are not there are passed over.
+    """
     config = ready.config.knowledge
     if config is None or context.knowledge is None:
-        return None
+        return ready, None
     bases = await find_named_bases(context.db, ready.order.app.workspace_id, config.bases)
-    return Retrieval(config, bases, context.knowledge, context.clock, context.new_id)
-
-
-def arm(ready: Ready, retrieval: Retrieval) -> Ready:
-    """The same order with the bases among its tools."""
-    kit = replace(ready.kit, tools=(*ready.kit.tools, *retrieval.tools))
-    return replace(ready, kit=kit)
+    retrieval = Retrieval(config, bases, context.knowledge, context.clock, context.new_id)
+    if ready.config.agent:
+        kit = replace(ready.kit, tools=(*ready.kit.tools, *retrieval.tools))
+        ready = replace(ready, kit=kit)
+    return ready, retrieval
 
 
 async def _choose(

@@ -23,7 +23,7 @@ from kaiwa.chat.agent import Agent
 from kaiwa.chat.ask import Asking, ChooseHistory
 from kaiwa.chat.files import pictures_of
 from kaiwa.chat.guard import Guard, make_guard
-from kaiwa.chat.knowledge import Retrieval, arm, find_retrieval
+from kaiwa.chat.knowledge import Retrieval, find_retrieval
 from kaiwa.chat.order import Context, Ready, Resumed, bring_inputs, check_order
 from kaiwa.chat.question import query_with_files, settle_question
 from kaiwa.chat.relay import say
@@ -82,11 +82,8 @@ async def run_turn(
         if voice:
             emit = voice.emit
         guard = await _make_guard(ready, live, context, emit)
-        words, preset = guard.words if guard else (None, "")
-        answer = Answer(ready.config.reasoning, words, preset)
-        retrieval = await find_retrieval(ready, context)
-        if retrieval and ready.config.agent:
-            ready = arm(ready, retrieval)
+        answer = Answer(ready.config.reasoning, *(guard.words if guard else (None, "")))
+        ready, retrieval = await find_retrieval(ready, context)
         asking = _prepare(ready, answer, live, context, guard.emit if guard else emit)
         choose = asking.choose_history(ready.kit.model)
         spent = Usage()

@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
+from time import monotonic
 
 import anyio
 from anyio.abc import TaskGroup
@@ -34,6 +35,8 @@ from kaiwa.ports import Emit, Rest, Speaker
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 3
+_SECONDS = 2.0
+"""That a sentence takes to hear, at least as a rule: the next one is due so much later."""
 _MOST_WAITING = 1000
 """Sentences; a voice that is so far behind is told no more."""
 _MOST_PIECES = 8
@@ -63,6 +66,7 @@ class Voice:
         self._waiting: deque[str] = deque()
         self._ahead: deque[_Utterance] = deque()
         """Being spoken, in the order of the text; the first is passed on as it comes."""
+        self._due = 0.0
         self._failures = 0
         self._heard_all = False
         self._mute = False
@@ -130,7 +134,8 @@ class Voice:
     def _begin(self) -> None:
         """Begin as many sentences as may be spoken at once."""
         while self._tasks and self._waiting and len(self._ahead) < _AT_ONCE:
-            one = _Utterance(self._waiting.popleft())
+            self._due = max(self._due + _SECONDS, monotonic())
+            one = _Utterance(self._waiting.popleft(), self._due)
             self._ahead.append(one)
             self._tasks.start_soon(self._speak, one)
         self._more.set()
@@ -181,7 +186,7 @@ class Voice:
             try:
                 if text := speakable(one.sentence):
                     speaking = self._speaker.speak(
-                        text, self._speech.voice, self._speech.language, "mp3"
+                        text, self._speech.voice, self._speech.language, "mp3", one.due
                     )
                     async with aclosing(speaking) as pieces:
                         async for piece in pieces:
@@ -202,8 +207,9 @@ async def _wait(rest: Rest) -> None:
 class _Utterance:
     """One sentence, and what is spoken of it and not passed on yet."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, due: float) -> None:
         self.sentence = sentence
+        self.due = due
         self.pieces: asyncio.Queue[bytes] = asyncio.Queue(_MOST_PIECES)
         """An empty one says nothing."""
         self.scope = anyio.CancelScope()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import anyio
@@ -11,17 +11,21 @@ from msgspec import Struct
 
 from kaiwa.domain.fusion import rank, reciprocal
 from kaiwa.domain.knowledge import KnowledgeBase, Passage, RetrievalSettings
-from kaiwa.errors import KaiwaError, KnowledgeUnsearchable
+from kaiwa.errors import CompletionFailed, KaiwaError, KnowledgeUnsearchable
 from kaiwa.knowledge.finding import Finding, Question
 from kaiwa.knowledge.shelf import Shelf
 from kaiwa.ports import Embedder, Reranker
 from kaiwa.store.db import Reads
 from kaiwa.store.search import Standing, read_passages, read_standings
 
+_LONGEST: Final = 4000
+"""Characters of a query; what comes behind them is not looked for."""
 _RERANKED: Final = 50
 """Passages that a reranker is asked about."""
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Found = Mapping[tuple[UUID, int], float]
 """Scores by base and number."""
@@ -36,6 +40,8 @@ class SearchMeans(Struct, frozen=True):
     """By provider and model. Raises `ProviderNotInitialized`."""
     reranker: Callable[[str], Awaitable[Reranker]]
     """By `provider/model`. Raises `ProviderNotInitialized`."""
+    patience: float = 10
+    """Seconds for each of them: somebody waits for an answer."""
 
 
 async def search(
@@ -58,7 +64,7 @@ async def search(
         if base.id not in standings:
             means.shelf.drop(base.id)
     present = [base for base in bases if base.id in standings]
-    query = " ".join(query.split())
+    query = " ".join(query[:_LONGEST].split())
     if not query or not present:
         return []
     chosen = [(base, base.retrieval if own_method else settings) for base in present]
@@ -86,13 +92,24 @@ async def _ask(
             continue
         try:
             embedder = await means.embedder(*model)
-            asked.vectors[model] = (await embedder.embed([query], query=True))[0]
+            embedding = _in_time(embedder.embed([query], query=True), means)
+            asked.vectors[model] = (await embedding)[0]
         except KaiwaError as error:
             if settings.method == "semantic_search":
                 raise
             logger.warning("%s is searched by words alone: %s", base.name, error.message)
             asked.vectors[model] = None
     return asked
+
+
+async def _in_time(asking: Awaitable[T], means: SearchMeans) -> T:
+    try:
+        with anyio.fail_after(means.patience):
+            return await asking
+    except TimeoutError as error:
+        raise CompletionFailed(
+            f"The model's server has not answered in {means.patience:g} seconds."
+        ) from error
 
 
 async def _search_each(
@@ -156,7 +173,8 @@ async def _rerank(
     """Ordered anew; as they are when the reranker is away."""
     try:
         reranker = await means.reranker(model)
-        scores = await reranker.rerank(query, [one.segment.told for one in passages])
+        told = [one.segment.told for one in passages]
+        scores = await _in_time(reranker.rerank(query, told), means)
     except KaiwaError as error:
         logger.warning("what was found is not ranked by %s: %s", model, error.message)
         return list(passages)

@@ -41,7 +41,7 @@ class OpenAISpeaker:
         self._patience = patience
 
     async def speak(
-        self, text: str, voice: str, language: str, audio: AudioFormat
+        self, text: str, voice: str, language: str, audio: AudioFormat, due: float = 0
     ) -> AsyncGenerator[bytes]:
         joiner = _Joiner(audio)
         for part in cut(text):
@@ -49,7 +49,7 @@ class OpenAISpeaker:
             async with AsyncExitStack() as stack:
                 answer = await self._ask(stack, part, voice or _OWN_VOICE, audio)
                 while piece := await self._hear(answer):
-                    if made := await joiner.take(piece):
+                    if made := joiner.take(piece):
                         yield made
             joiner.end()
 
@@ -116,9 +116,9 @@ class _Joiner:
         """Another part comes."""
         self._reader, self._start, self._heard = WavReader(), b"", False
 
-    async def take(self, piece: bytes) -> bytes:
+    def take(self, piece: bytes) -> bytes:
         """What is to be handed on."""
-        made = self._take_mp3(piece) if self._audio == "mp3" else await self._take_wav(piece)
+        made = self._take_mp3(piece) if self._audio == "mp3" else self._take_wav(piece)
         self._heard = self._heard or bool(made)
         return made
 
@@ -138,7 +138,7 @@ class _Joiner:
             raise CompletionFailed(_NO_SOUND)
         return piece
 
-    async def _take_wav(self, piece: bytes) -> bytes:
+    def _take_wav(self, piece: bytes) -> bytes:
         try:
             samples = self._reader.feed(piece)
         except ValueError as error:
@@ -150,4 +150,4 @@ class _Joiner:
             self._writer = write_sound("wav", self._format)
         if self._reader.format != self._format:
             raise CompletionFailed("The speech server has changed the form of its sound.")
-        return await self._writer.take(samples)
+        return self._writer.take(samples)

@@ -4,13 +4,8 @@ A WAV file that is still being made cannot say how long it is; its length is the
 can be written, which decoders take for "until the end", as they do for what comes by a pipe.
 """
 
-import asyncio
-import os
 import struct
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Final, Protocol, cast
 
 import lameenc
@@ -23,19 +18,8 @@ _LONGEST_HEAD: Final = 65_536
 _PCM: Final = 1
 _KBITS: Final = 64
 """Of an MP3's second, of one channel: speech needs no more."""
-_QUALITY: Final = 5
-"""From 0, the best and slowest, to 9."""
-NICENESS: Final = 19
-"""Of whatever makes sound: words that are read go before words that are heard."""
-
-
-def _give_way() -> None:
-    with suppress(OSError):  # a system may not know priorities of threads
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-_ENCODERS: Final = ThreadPoolExecutor(os.cpu_count() or 1, "kaiwa-sound", _give_way)
-"""Apart from the threads that read files, and few: more would only wait for each other."""
+_QUALITY: Final = 7
+"""From 0, the best and slowest, to 9; 5 would take twice as long."""
 
 
 class SoundFormat(Struct, frozen=True):
@@ -116,11 +100,11 @@ class WavReader:
 class SoundWriter(Protocol):
     """Writes a sound's samples as a file, piece by piece."""
 
-    async def take(self, samples: bytes) -> bytes:
+    def take(self, samples: bytes) -> bytes:
         """What is written of the file now, perhaps nothing; whole samples, at least one."""
         ...
 
-    async def end(self) -> bytes:
+    def end(self) -> bytes:
         """What is still to be written."""
         ...
 
@@ -138,11 +122,11 @@ class WavWriter:
         length = struct.pack("<I", _UNKNOWN)
         self._head = b"RIFF" + length + b"WAVE" + chunk + b"data" + length
 
-    async def take(self, samples: bytes) -> bytes:
+    def take(self, samples: bytes) -> bytes:
         head, self._head = self._head, b""
         return head + samples
 
-    async def end(self) -> bytes:
+    def end(self) -> bytes:
         return b""
 
 
@@ -168,11 +152,10 @@ class Mp3Writer:
         self._lame.silence()
         self._taken = False
 
-    async def take(self, samples: bytes) -> bytes:
+    def take(self, samples: bytes) -> bytes:
+        """It takes one to two milliseconds for a second of sound."""
         self._taken = True
-        # Three milliseconds for a second of sound.
-        loop = asyncio.get_running_loop()
-        return bytes(await loop.run_in_executor(_ENCODERS, self._lame.encode, samples))
+        return bytes(self._lame.encode(samples))
 
-    async def end(self) -> bytes:
+    def end(self) -> bytes:
         return bytes(self._lame.flush()) if self._taken else b""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Final
 
-import anyio.lowlevel
+from anyio import to_thread
 
 from kaiwa.domain.text import count_tokens
 from kaiwa.ports import AudioFormat, Speaker
@@ -25,16 +25,15 @@ class Silent:
     """Says nothing."""
 
     async def speak(
-        self, text: str, voice: str, language: str, audio: AudioFormat
+        self, text: str, voice: str, language: str, audio: AudioFormat, due: float = 0
     ) -> AsyncGenerator[bytes]:
         writer = write_sound(audio, pcm(_RATE))
         left = 2 * round(silent_seconds(text) * _RATE)
         while left > 0:
-            if made := await writer.take(bytes(min(left, _PIECE))):
+            if made := await to_thread.run_sync(writer.take, bytes(min(left, _PIECE))):
                 yield made
             left -= _PIECE
-            await anyio.lowlevel.checkpoint()
-        if made := await writer.end():
+        if made := writer.end():
             yield made
 
 
