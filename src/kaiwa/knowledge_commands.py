@@ -14,7 +14,7 @@ from kaiwa.app import House, now
 from kaiwa.commanding import Given, run_work, set_up_logging, with_database, with_house
 from kaiwa.domain.knowledge import ChunkRule, Document, KnowledgeBase
 from kaiwa.domain.text import shorten
-from kaiwa.errors import KaiwaError, OperatorError
+from kaiwa.errors import BaseInUse, KaiwaError, OperatorError
 from kaiwa.library import (
     Adding,
     Source,
@@ -32,7 +32,7 @@ from kaiwa.serve import Signals, open_signals
 from kaiwa.settings import Settings
 from kaiwa.store.db import Database
 from kaiwa.store.documents import delete_document, list_documents
-from kaiwa.store.knowledge import delete_base, list_bases, list_knowledge_keys
+from kaiwa.store.knowledge import delete_base, list_apps_of, list_bases, list_knowledge_keys
 from kaiwa.store.tables import DEFAULT_WORKSPACE
 
 _TIME = "%Y-%m-%d %H:%M"
@@ -214,13 +214,22 @@ def delete_command(settings: Given, base: str, document: str | None) -> None:
     async def delete(db: Database) -> str:
         found = await get_base_of(db, base)
         if document is None:
-            await delete_base(db, DEFAULT_WORKSPACE, found.id, now())
+            await _delete(db, found)
             return f"{found.name} ({found.id})"
         one = await get_document_of(db, found, document)
         await delete_document(db, DEFAULT_WORKSPACE, one, now())
         return f"{one.name} ({one.id}) from {found.name}"
 
     click.echo(f"Deleted {printable(with_database(settings(), delete))}.", err=True)
+
+
+async def _delete(db: Database, base: KnowledgeBase) -> None:
+    try:
+        await delete_base(db, DEFAULT_WORKSPACE, base.id, now())
+    except BaseInUse as error:
+        names = ", ".join(await list_apps_of(db, base))
+        told = printable(f"{base.name} is not deleted, because apps answer from it: {names}.")
+        raise OperatorError(f"{told} Apply them without it first, or delete them.") from error
 
 
 @knowledge.group("key")

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -117,7 +117,7 @@ async def serve(
     house: House,
     listener: socket.socket,
     signals: Signals,
-    announce: Callable[[], Awaitable[None]],
+    announce: Callable[[], Coroutine[object, object, None]],
 ) -> None:
     """Serve until a signal comes, then stop in order; `announce` runs beside it once it listens."""
     config = uvicorn.Config(
@@ -132,7 +132,11 @@ async def serve(
         timeout_graceful_shutdown=_CLOSE_SECONDS,
     )
     async with anyio.create_task_group() as tasks:
-        server = Server(config, lambda: tasks.start_soon(announce))
+
+        def begin() -> None:
+            tasks.start_soon(announce)
+
+        server = Server(config, begin)
         _settle_memory()
         tasks.start_soon(_stop_on_signals, signals, server, house)
         await server.serve(sockets=[listener])

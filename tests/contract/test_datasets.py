@@ -5,10 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from kaiwa.app import new_id, now
-from kaiwa.domain.app import AppConfig, AppDraft, ModelConfig, Site
-from kaiwa.store.apps import apply_app
-from tests.support.apps import app_file
+from kaiwa.app import now
+from kaiwa.store.apps import delete_app
+from tests.support.apps import agent_file, app_file
 from tests.support.client import Client
 from tests.support.knowledge import add_found, find, make_base, make_workspace
 from tests.support.server import TestServer
@@ -185,18 +184,44 @@ async def test_how_a_base_with_documents_is_indexed_stays(
     assert found["word_count"] > 0
 
 
-async def test_a_base_that_an_app_answers_from_is_not_deleted(
+@pytest.mark.parametrize("by", ["name", "id", "id in capitals", "agent"])
+async def test_a_base_that_an_app_answers_from_is_not_deleted(server: TestServer, by: str) -> None:
+    client = await server.knowledge_client()
+    name = f"Rules {by}"
+    base = await make_base(client, name=name)
+    named = {"name": name, "id": base, "id in capitals": base.upper()}
+    tool = {"dataset": {"enabled": True, "id": base}}
+    file = agent_file(tools=[tool]) if by == "agent" else app_file(kaiwa={"knowledge": named[by]})
+    await server.make_app(file)
+    assert (await client.call("GET", f"/datasets/{base}")).body["app_count"] == 1
+    [listed] = (await client.call("GET", "/datasets", params={"keyword": name})).body["data"][-1:]
+    assert listed["app_count"] == 1
+    reply = await client.call("DELETE", f"/datasets/{base}")
+    assert (reply.status, reply.body["code"]) == (409, "dataset_in_use")
+    assert (await client.call("GET", f"/datasets/{base}")).status == 200
+
+
+async def test_a_base_that_is_only_spoken_of_is_deleted(server: TestServer) -> None:
+    client = await server.knowledge_client()
+    base = await make_base(client, name="Old rules")
+    spoken = f'Not {base}, and no "Old rules".'
+    await server.make_app(
+        app_file(pre_prompt=spoken, kaiwa={"knowledge": ["Old rules 2", "old rules"]})
+    )
+    assert (await client.call("GET", f"/datasets/{base}")).body["app_count"] == 0
+    assert (await client.call("DELETE", f"/datasets/{base}")).status == 204
+
+
+async def test_a_base_is_free_when_its_app_answers_from_others_or_is_gone(
     server: TestServer,
 ) -> None:
     client = await server.knowledge_client()
-    base = await make_base(client)
-    # As an app's configuration names its bases.
-    config = AppConfig(ModelConfig("scripted", "m"), pre_prompt=f'{{"bases":["{base}"]}}')
-    draft = AppDraft(new_id(), "Reader", "chat", Site(title="Reader"), True, config, "file")
-    await apply_app(server.house.context.db, draft, new_id, now())
-    assert (await client.call("GET", f"/datasets/{base}")).body["app_count"] == 1
-    reply = await client.call("DELETE", f"/datasets/{base}")
-    assert (reply.status, reply.body["code"]) == (409, "dataset_in_use")
+    base = await make_base(client, name="Left")
+    await server.make_app(app_file(name="Changing", kaiwa={"knowledge": "Left"}))
+    await server.make_app(app_file(name="Changing"))
+    app = await server.make_app(app_file(kaiwa={"knowledge": "Left"}))
+    await delete_app(server.house.context.db, app.id, now())
+    assert (await client.call("DELETE", f"/datasets/{base}")).status == 204
 
 
 async def test_a_search_gives_segments_with_their_documents(

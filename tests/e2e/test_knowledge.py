@@ -18,8 +18,9 @@ from kaiwa.store.knowledge import find_base_by_name
 from kaiwa.store.postgres import open_postgres
 from kaiwa.store.sqlite import open_sqlite
 from kaiwa.store.tables import DEFAULT_WORKSPACE
-from tests.e2e.process import KAIWA, call, clean_environment, run, serving
+from tests.e2e.process import KAIWA, call, clean_environment, make_key, run, serving
 from tests.files.documents import make_docx
+from tests.support.apps import app_file
 from tests.support.embedding_process import EmbeddingServer, embedding_server
 from tests.support.ingesting import read_contents, read_vectors_of, text_of
 from tests.support.turns import run_apart
@@ -61,6 +62,21 @@ def test_a_base_is_made_filled_searched_and_deleted(tmp_path: Path):
     assert call(tmp_path, "knowledge", "search", "Papers", "gulls").stdout == ""
     assert call(tmp_path, "knowledge", "delete", base).returncode == 0
     assert call(tmp_path, "knowledge", "list").stdout == ""
+
+
+def test_a_base_that_apps_answer_from_is_not_deleted(tmp_path: Path):
+    base = call(tmp_path, "knowledge", "create", "Papers", "--economy").stdout.strip()
+    for name, named in (("Reader", "Papers"), ("Clerk", base)):
+        make_key(tmp_path, app_file(name=name, kaiwa={"knowledge": named}))
+    kept = call(tmp_path, "knowledge", "delete", "Papers")
+    assert (kept.returncode, kept.stderr) == (
+        1,
+        "Error: Papers is not deleted, because apps answer from it: Clerk, Reader. Apply them"
+        " without it first, or delete them.\n",
+    )
+    make_key(tmp_path, app_file(name="Reader"))
+    call(tmp_path, "app", "delete", "Clerk")
+    assert call(tmp_path, "knowledge", "delete", "Papers").returncode == 0
 
 
 def test_to_add_again_leaves_what_is_the_same_and_replaces_what_is_not(tmp_path: Path):

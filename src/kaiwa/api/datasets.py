@@ -58,7 +58,7 @@ async def get_datasets(request: ApiRequest) -> Response[wire.DatasetPage]:
     found, total = await store.list_bases(
         site.db, workspace_id, keyword=keyword, offset=(page - 1) * limit, limit=limit
     )
-    counts = await store.count_apps(site.db, workspace_id, [base.id for base in found])
+    counts = await store.count_apps(site.db, workspace_id, found)
     data = [wire.dataset_body(base, counts[base.id]) for base in found]
     return Response(wire.DatasetPage(data, page * limit < total, limit, total, page))
 
@@ -122,5 +122,5 @@ async def find_base(request: ApiRequest, dataset_id: str) -> KnowledgeBase:
 
 
 async def _described(request: ApiRequest, base: KnowledgeBase) -> wire.DatasetBody:
-    counts = await store.count_apps(site_of(request).db, base.workspace_id, [base.id])
+    counts = await store.count_apps(site_of(request).db, base.workspace_id, [base])
     return wire.dataset_body(base, counts[base.id])

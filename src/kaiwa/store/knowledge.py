@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Executable, RowMapping, func, insert, or_, se
 
 from kaiwa.domain.knowledge import Indexing, KnowledgeBase, RetrievalSettings
 from kaiwa.errors import BaseInUse, BaseNameTaken, InvalidParam, NotFound
+from kaiwa.store.apps import decode_config
 from kaiwa.store.db import Database, Reads
 from kaiwa.store.tables import app_configs, apps, documents, knowledge_bases, knowledge_keys
 
@@ -167,8 +168,8 @@ async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: date
     """
 
     def unit(conn: Connection) -> None:
-        _get(conn, workspace_id, base_id)
-        if _count_apps(conn, workspace_id, [base_id])[base_id]:
+        base = _get(conn, workspace_id, base_id)
+        if _apps_of(base, _list_named(conn, workspace_id)):
             raise BaseInUse
         gone = update(knowledge_bases).where(knowledge_bases.c.id == base_id)
         conn.execute(gone.values(deleted_at=now, version=knowledge_bases.c.version + 1))
@@ -179,19 +180,36 @@ async def delete_base(db: Database, workspace_id: UUID, base_id: UUID, now: date
     await db.write(unit)
 
 
-async def count_apps(db: Reads, workspace_id: UUID, base_ids: Sequence[UUID]) -> dict[UUID, int]:
+async def count_apps(
+    db: Reads, workspace_id: UUID, bases: Sequence[KnowledgeBase]
+) -> dict[UUID, int]:
     """How many apps answer from each, by their current configurations."""
-    return await db.read(lambda conn: _count_apps(conn, workspace_id, base_ids))
+
+    named = await db.read(lambda conn: _list_named(conn, workspace_id))
+    return {base.id: len(_apps_of(base, named)) for base in bases}
 
 
-def _count_apps(conn: Connection, workspace_id: UUID, base_ids: Sequence[UUID]) -> dict[UUID, int]:
+async def list_apps_of(db: Reads, base: KnowledgeBase) -> list[str]:
+    """The names of the apps that answer from it, by their current configurations."""
+    return _apps_of(base, await db.read(lambda conn: _list_named(conn, base.workspace_id)))
+
+
+def _list_named(conn: Connection, workspace_id: UUID) -> list[tuple[str, set[UUID | str]]]:
+    """Each app's name, and the bases it answers from by their ids and names."""
     current = (
-        select(app_configs.c.config)
-        .join(apps, apps.c.config_id == app_configs.c.id)
+        select(apps.c.name, app_configs.c.config)
+        .join(app_configs, apps.c.config_id == app_configs.c.id)
         .where(apps.c.workspace_id == workspace_id, apps.c.deleted_at.is_(None))
+        .order_by(apps.c.name)
     )
-    configs = conn.scalars(current).all()
-    return {one: sum(str(one) in config for config in configs) for one in base_ids}
+    found = [(name, decode_config(config).knowledge) for name, config in conn.execute(current)]
+    return [
+        (name, {_read_id(one) or one for one in config.bases}) for name, config in found if config
+    ]
+
+
+def _apps_of(base: KnowledgeBase, named: Sequence[tuple[str, set[UUID | str]]]) -> list[str]:
+    return [name for name, bases in named if base.id in bases or base.name in bases]
 
 
 async def get_base(db: Reads, workspace_id: UUID, base_id: UUID) -> KnowledgeBase:
