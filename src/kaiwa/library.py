@@ -241,7 +241,11 @@ class Adding:
         workspace = self._base.workspace_id
         if known:
             return "replaced", await replace_document(self._db, workspace, known, new, now())
-        return "added", await add_document(self._db, workspace, self._base.id, new, now())
+        added = await add_document(self._db, workspace, self._base.id, new, now())
+        if added.id == new.id:
+            return "added", added
+        await self._house.keeper.forget(kept)  # another command has been quicker
+        return await self._leave(added)
 
 
 async def wait_for(

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from sqlalchemy import update
 from uuid_utils.compat import uuid7
 
 from kaiwa.app import now
-from kaiwa.domain.knowledge import ChunkRule, DocumentStatus, KnowledgeBase
+from kaiwa.domain.knowledge import ChunkRule, Document, DocumentStatus, KnowledgeBase
 from kaiwa.errors import CompletionFailed, NotFound, ProviderNotInitialized
 from kaiwa.files.parsers.wire import Limits
 from kaiwa.ports import BlobStore
@@ -23,6 +24,7 @@ from kaiwa.store.documents import (
 )
 from kaiwa.store.knowledge import delete_base, get_base
 from kaiwa.store.segments import remove_old_segments
+from kaiwa.store.tables import documents
 from kaiwa.worker import tidy_knowledge
 from tests.files.documents import (
     HANGING,
@@ -230,6 +232,13 @@ async def test_a_version_that_cannot_be_read_leaves_the_old_one_found(
     assert len(await read_contents(db, second)) == 4
 
 
+async def fall_silent(db: Database, document: Document) -> None:
+    """As if its worker had not been heard of for long."""
+    long_ago = now() - timedelta(hours=1)
+    silent = update(documents).where(documents.c.id == document.id).values(heartbeat_at=long_ago)
+    await db.write(lambda conn: conn.execute(silent).close())
+
+
 @pytest.mark.parametrize("step", ["parsing", "splitting", "indexing"])
 async def test_a_worker_that_died_is_followed_by_another_which_repeats_nothing(
     db: Database,
@@ -260,7 +269,8 @@ async def test_a_worker_that_died_is_followed_by_another_which_repeats_nothing(
         assert len(embedder.texts) == 64
     else:
         await note_document(db, document.id, ghost, step)
-    async with working(db, make_ingest(db, blobs, embedder), silence=0.1):
+    await fall_silent(db, document)
+    async with working(db, make_ingest(db, blobs, embedder)):
         (done,) = await settle(db, document)
     with pytest.raises(DocumentLost):
         await make_ingest(db, blobs, embedder).run(claimed, ghost)
@@ -415,6 +425,7 @@ async def test_a_document_that_ends_its_workers_is_given_up(
     for _ in range(8):
         assert await claim_document(db, uuid7(), timedelta(0), now())
         await anyio.sleep(0.002)
-    async with working(db, make_ingest(db, blobs, embedder), silence=0.01):
+    await fall_silent(db, document)
+    async with working(db, make_ingest(db, blobs, embedder)):
         (done,) = await settle(db, document)
     assert done.error == "The work on the document was broken off 8 times in a row."

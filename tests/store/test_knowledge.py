@@ -461,3 +461,18 @@ async def test_a_document_is_added_with_all_that_is_known_of_it(
         assert getattr(document, name) == getattr(new, name), name
     found = await get_base(db, DEFAULT_WORKSPACE, base.id)
     assert (found.document_count, found.version) == (1, 0)
+
+
+async def test_of_several_documents_of_one_origin_at_once_one_is_added(
+    db: Database, base: KnowledgeBase
+) -> None:
+    found: list[Document] = []
+
+    async def add() -> None:
+        found.append(await give_document(db, base, origin="/srv/guide.txt"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(add)
+    assert len({one.id for one in found}) == 1
+    assert (await get_base(db, DEFAULT_WORKSPACE, base.id)).document_count == 1

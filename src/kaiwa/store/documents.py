@@ -83,10 +83,15 @@ def to_document(row: RowMapping) -> Document:
 async def add_document(
     db: Database, workspace_id: UUID, base_id: UUID, new: NewDocument, now: datetime
 ) -> Document:
-    """The document at the end of its base, waiting to be worked on. Raises `NotFound`."""
+    """The document at the end of its base, waiting to be worked on. Raises `NotFound`.
+
+    When another one of the same origin has come meanwhile, it is that one, and nothing changes.
+    """
 
     def unit(conn: Connection) -> Document:
-        touch_base(conn, workspace_id, base_id, now, found=False)
+        touch_base(conn, workspace_id, base_id, now, found=False)  # one after the other from here
+        if new.origin and (known := _find_of(conn, base_id, new.origin)):
+            return known
         last = select(func.max(documents.c.position)).where(documents.c.base_id == base_id)
         row = _values(new) | {
             "workspace_id": workspace_id,
@@ -168,10 +173,14 @@ async def get_document(db: Reads, base_id: UUID, document_id: UUID) -> Document:
 
 async def find_document_of(db: Reads, base_id: UUID, origin: str) -> Document | None:
     """The one that came from this path or address."""
+    return await db.read(lambda conn: _find_of(conn, base_id, origin))
+
+
+def _find_of(conn: Connection, base_id: UUID, origin: str) -> Document | None:
     query = select(*COLUMNS).where(
         documents.c.base_id == base_id, documents.c.origin == origin, LIVE
     )
-    row = await db.read(lambda conn: conn.execute(query).mappings().first())
+    row = conn.execute(query).mappings().first()
     return to_document(row) if row else None
 
 
