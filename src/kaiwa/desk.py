@@ -19,6 +19,7 @@ from kaiwa.app import (
     open_toolbox,
     read_schema,
 )
+from kaiwa.bases import list_base_notes
 from kaiwa.domain.app import AgentConfig, ApiKey, App, AppConfig
 from kaiwa.domain.dsl import read_dsl
 from kaiwa.domain.file import ListedFile
@@ -55,7 +56,7 @@ async def apply_files(
     Raises `OperatorError`; then no file is applied whose neighbours cannot be read.
     """
     drafts = [(name, *read_dsl(text, name)) for name, text in files.items()]
-    notes = [await _list_notes(draft.config, settings) for _, draft, _ in drafts]
+    notes = [await _list_notes(db, draft.config, settings) for _, draft, _ in drafts]
     applied: list[tuple[str, App, tuple[str, ...]]] = []
     for (name, draft, reports), more in zip(drafts, notes, strict=True):
         app, _ = await apply_app(db, draft, new_id, now())
@@ -63,9 +64,10 @@ async def apply_files(
     return applied
 
 
-async def _list_notes(config: AppConfig, settings: Settings) -> list[str]:
+async def _list_notes(db: Database, config: AppConfig, settings: Settings) -> list[str]:
     """About what the app asks for and this installation does not have."""
     notes = await _list_tool_notes(config.agent, settings)
+    notes += await list_base_notes(db, config)
     if config.moderation or config.external_data_tools:
         notes += await list_guard_notes(settings, config)
     return notes

@@ -21,6 +21,7 @@ from kaiwa.app import (
     open_database,
     read_schema,
 )
+from kaiwa.bases import KnowledgeState, examine_bases
 from kaiwa.domain.app import AppConfig
 from kaiwa.errors import KaiwaError, OperatorError
 from kaiwa.files.links import check_secret
@@ -105,6 +106,8 @@ class Report(Struct, frozen=True):
     """What writes down recordings, as `provider/model`; empty when nothing does."""
     extensions: list[ExtensionState]
     """The operator's own, that moderate and fill variables."""
+    knowledge: KnowledgeState | None
+    """None when it cannot be looked at."""
     problems: list[str]
     """What has to be mended."""
 
@@ -120,6 +123,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
     voice = await _examine_voice(settings, database.speaking_apps, problems)
     services = await _examine_services(settings, problems)
     extensions = await _examine_extensions(settings, problems)
+    knowledge = await _examine_knowledge(settings, database, problems)
     shown = {
         name: Setting(_masked(name, getattr(settings, name)), sources.get(name, "default"))
         for name in settings.__struct_fields__
@@ -139,6 +143,7 @@ async def examine(settings: Settings, sources: Mapping[str, str]) -> Report:
         services,
         listener,
         extensions,
+        knowledge,
         problems,
     )
 
@@ -237,7 +242,13 @@ async def _examine_servers(
         return [], None, ""
     finally:
         await http.close()
-    full_names = (settings.image_model, settings.speech_model, settings.transcription_model)
+    full_names = (
+        settings.image_model,
+        settings.speech_model,
+        settings.transcription_model,
+        settings.embedding_model,
+        settings.rerank_model,
+    )
     named = {catalog.find_entry(each.partition("/")[0]) for each in full_names if each}
     problems += [
         f"The model server {state.name} cannot be used: {state.problem}."
@@ -331,6 +342,16 @@ async def _examine_extensions(settings: Settings, problems: list[str]) -> list[E
     return states
 
 
+async def _examine_knowledge(
+    settings: Settings, database: DatabaseState, problems: list[str]
+) -> KnowledgeState | None:
+    try:
+        return await examine_bases(settings, problems, there=database.up_to_date)
+    except (OperatorError, KaiwaError) as error:
+        problems.append(say(error))
+        return None
+
+
 def _masked(name: str, value: object) -> object:
     if name in ("secret_key", "search_api_key") and value:
         return _MASK
@@ -379,10 +400,20 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"Service {service.name} ({service.kind}): {service.problem or 'reachable'}"
     for extension in report.extensions:
         yield f"Extension {extension.name}: {extension.problem or 'reachable'}"
+    if report.knowledge:
+        yield from _knowledge_lines(report.knowledge)
     yield ""
     yield from (f"Problem: {problem}" for problem in report.problems)
     if not report.problems:
         yield "Nothing needs mending."
+
+
+def _knowledge_lines(found: KnowledgeState) -> Iterator[str]:
+    failed = f", {found.failed} of them failed" if found.failed else ""
+    yield f"Knowledge: {found.bases} bases, {found.documents} documents{failed}"
+    alone = "nothing: new bases are found by the words they share with a question, not by meaning"
+    yield f"  compares by meaning: {found.embeds or alone}"
+    yield f"  ranks: {found.ranks or 'nothing'}"
 
 
 def _database_line(found: DatabaseState) -> str:

@@ -85,6 +85,27 @@ def test_what_a_file_asks_for_in_vain_is_reported_beside_the_id(tmp_path: Path) 
     assert "annotation_reply" in done.stderr
 
 
+def test_each_base_that_is_not_there_is_reported_by_its_name(tmp_path: Path) -> None:
+    theirs = "0199d2a8-0000-7000-8000-000000000001"
+    base = call(tmp_path, "knowledge", "create", "Rules").stdout.strip()
+    datasets = [{"dataset": {"enabled": True, "id": id}} for id in (theirs, base)]
+    chosen = {"datasets": {"datasets": datasets}}
+    file = write(tmp_path, "app.yml", app_file(name="Reader", dataset_configs=chosen))
+    todo = (
+        "is not there, so nothing is found in it; make it with kaiwa knowledge create, or name"
+        " another one with kaiwa: {knowledge: …}"
+    )
+    done = call(tmp_path, "app", "apply", file)
+    assert done.returncode == 0
+    assert done.stderr == f"app.yml: the knowledge base {theirs} {todo}\n"
+    mapped = {"knowledge": {theirs: "Regeln"}}
+    file = write(tmp_path, "app.yml", app_file(name="Reader", dataset_configs=chosen, kaiwa=mapped))
+    done = call(tmp_path, "app", "apply", file)
+    assert done.stderr == f"app.yml: the knowledge base Regeln {todo}\n"
+    call(tmp_path, "knowledge", "create", "Regeln")
+    assert call(tmp_path, "app", "apply", file).stderr == ""
+
+
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     key = make_key(tmp_path, app_file(name="Guide"))
     assert re.fullmatch(r"app-\w{24}", key)

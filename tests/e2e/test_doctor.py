@@ -332,3 +332,55 @@ def test_it_says_what_listens_and_what_is_missing_for_it(tmp_path: Path) -> None
     assert "Problem: The setting transcription_model names 'nobody', which is no" in done.stdout
     malformed = call(tmp_path, "doctor", KAIWA_TRANSCRIPTION_MODEL="whisper")
     assert "must be written as provider/model" in malformed.stderr
+
+
+def test_bases_are_counted_and_what_finds_in_them_is_told(tmp_path: Path) -> None:
+    done = call(tmp_path, "doctor")
+    assert "\nKnowledge: 0 bases, 0 documents\n" in done.stdout
+    assert "compares by meaning: nothing: new bases are found by the words they" in done.stdout
+    assert "\n  ranks: nothing\n" in done.stdout
+    assert [*tmp_path.iterdir()] == []
+    call(tmp_path, "knowledge", "create", "Papers", "--embedding", "hashed")
+    (tmp_path / "a.txt").write_text("Gulls.")
+    (tmp_path / "b.pdf").write_text("%PDF-1.4 and nothing more")
+    assert call(tmp_path, "knowledge", "add", "Papers", "a.txt", "b.pdf").returncode == 1
+    found = report_of(call(tmp_path, "doctor", "--json", KAIWA_EMBEDDING_MODEL="hashed"))
+    assert found["knowledge"] == {
+        "bases": 1, "documents": 2, "failed": 1, "embeds": "hashed", "ranks": "",
+    }  # fmt: skip
+    assert found["problems"] == [
+        "In the knowledge base Papers, 1 documents failed; kaiwa knowledge status says why, and to"
+        " add them again tries again."
+    ]
+    assert "1 bases, 2 documents, 1 of them failed\n" in call(tmp_path, "doctor").stdout
+
+
+def test_a_base_that_an_app_names_in_vain_is_told(tmp_path: Path) -> None:
+    call(tmp_path, "knowledge", "create", "Papers")
+    make_key(tmp_path, app_file(name="Reader", kaiwa={"knowledge": ["Papers", "Rules"]}))
+    assert report_of(call(tmp_path, "doctor", "--json"))["problems"] == [
+        "In the app Reader, the knowledge base Rules is not there, so nothing is found in it; make"
+        " it with kaiwa knowledge create, or name another one with kaiwa: {knowledge: …}."
+    ]
+    call(tmp_path, "knowledge", "create", "Rules")
+    assert report_of(call(tmp_path, "doctor", "--json"))["problems"] == []
+
+
+def test_what_compares_and_ranks_is_looked_at(tmp_path: Path) -> None:
+    away = {"KAIWA_EMBEDDING_MODEL": "ollama/embed", "KAIWA_RERANK_MODEL": "ollama/rank"}
+    found = report_of(call(tmp_path, "doctor", "--json", **away))
+    assert ["model server ollama cannot be used" in one for one in found["problems"]] == [True]
+    assert (found["knowledge"]["embeds"], found["knowledge"]["ranks"]) == (
+        "ollama/embed",
+        "ollama/rank",
+    )
+    wrong = {"KAIWA_EMBEDDING_MODEL": "scripted/m", "KAIWA_RERANK_MODEL": "nobody/m"}
+    assert report_of(call(tmp_path, "doctor", "--json", **wrong))["problems"] == [
+        "The setting embedding_model cannot be used: The embedding model's provider 'scripted' is"
+        " no model server of the kind openai that is set up.",
+        "The setting rerank_model cannot be used: The rerank model's provider 'nobody' is no model"
+        " server of the kind openai that is set up.",
+    ]
+    call(tmp_path, "knowledge", "create", "Papers", "--embedding", f"onnx/{tmp_path}/model")
+    [problem] = report_of(call(tmp_path, "doctor", "--json"))["problems"]
+    assert problem.startswith("The knowledge base Papers cannot be used: ")

@@ -217,6 +217,17 @@ async def list_standing(db: Reads, ids: Sequence[UUID]) -> dict[UUID, Document]:
     return {row["id"]: to_document(row) for row in found}
 
 
+async def count_failed(db: Reads) -> dict[UUID, int]:
+    """How many documents have failed, by base; those without any are left out."""
+    query = (
+        select(documents.c.base_id, func.count())
+        .where(documents.c.status == "error", LIVE)
+        .group_by(documents.c.base_id)
+    )
+    found = await db.read(lambda conn: conn.execute(query).all())
+    return {row[0]: row[1] for row in found}
+
+
 async def change_documents(
     db: Database,
     workspace_id: UUID,

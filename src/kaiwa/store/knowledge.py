@@ -239,6 +239,13 @@ async def find_named_bases(
     return list({one.id: one for one in found if one}.values())
 
 
+async def list_missing_bases(db: Reads, workspace_id: UUID, names: Sequence[str]) -> list[str]:
+    """Those of these names and ids that no base has."""
+    bases = await find_named_bases(db, workspace_id, names)
+    known = {base.id for base in bases} | {base.name for base in bases}
+    return [name for name in names if (_read_id(name) or name) not in known]
+
+
 def _read_id(name: str) -> UUID | None:
     try:
         return UUID(name)
