@@ -353,6 +353,7 @@ def _site(house: House, guesses: Guesses) -> Site:
         open_tools=house.toolbox.open,
         search_knowledge=partial(_search, house.search),
         embed=partial(embed_written, open_embedder=house.comparers.embedder),
+        wake_workshop=lambda: house.workshop.wake(),
         embedding=split_model(settings.embedding_model),
         speaker=house.speaker,
         speaking=anyio.Semaphore(settings.speeches_at_once),

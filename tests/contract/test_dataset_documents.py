@@ -1,15 +1,22 @@
 """Documents of knowledge bases over the API: by text, by file, replaced, listed, switched."""
 
 import json
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
+from uuid_utils.compat import uuid7
 
+from kaiwa.app import now
 from kaiwa.domain.knowledge import ChunkRule
+from kaiwa.knowledge.workshop import Workshop
+from kaiwa.providers.embeddings.hashed import HashedEmbedder
 from kaiwa.store.documents import get_document
 from kaiwa.store.files import known_keys
 from tests.support.client import Client
+from tests.support.ingesting import make_ingest
 from tests.support.knowledge import (
     add_found,
     add_text,
@@ -19,7 +26,7 @@ from tests.support.knowledge import (
     make_workspace,
     send_file,
 )
-from tests.support.server import TestServer
+from tests.support.server import TestServer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -344,3 +351,36 @@ async def test_the_first_document_may_say_how_its_base_is_indexed(
     found = (await client.call("GET", f"/datasets/{base}")).body
     assert found["indexing_technique"] == "economy"
     assert found["retrieval_model_dict"]["top_k"] == 7
+
+
+async def test_what_is_added_or_replaced_is_worked_on_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, anyio.create_task_group() as working:
+        house = server.house
+        db = house.context.db
+        ingest = make_ingest(db, house.blobs, HashedEmbedder())
+        house.workshop = Workshop(db, ingest, now, uuid7, look=3600)
+        working.start_soon(house.workshop.run)
+        await anyio.sleep(0.3)  # it has looked in vain
+        client = await server.knowledge_client()
+        base = await make_base(client, indexing_technique="economy")
+        added = await add_text(client, base, "Gulls.")
+        await wait_completed(client, base, added["batch"])
+        assert await find(client, base, "gulls") == ["Gulls."]
+        path = f"/datasets/{base}/documents/{added['document']['id']}/update-by-text"
+        body = {"name": "page.txt", "text": "Puffins."}
+        reply = await client.call("POST", path, json=body)
+        await wait_completed(client, base, reply.body["batch"])
+        reply = await send_file(client, f"/datasets/{base}/document/create-by-file", b"Terns.")
+        await wait_completed(client, base, reply.body["batch"])
+        assert sorted(await find(client, base, "puffins terns gulls")) == ["Puffins.", "Terns."]
+        working.cancel_scope.cancel()
+
+
+async def wait_completed(client: Client, base: str, batch: str) -> None:
+    with anyio.fail_after(20):
+        while True:
+            reply = await client.call("GET", f"/datasets/{base}/documents/{batch}/indexing-status")
+            [document] = reply.body["data"]
+            if document["indexing_status"] == "completed":
+                return
+            await anyio.sleep(0.05)

@@ -246,7 +246,7 @@ async def _add(
     except KaiwaError:
         await site.keeper.forget(kept)
         raise
-    return _added(document)
+    return _added(site, document)
 
 
 async def _settle(site: Site, base: KnowledgeBase, body: Body, now: datetime) -> None:
@@ -291,7 +291,8 @@ async def _put_in_place(
     site = site_of(request)
     now = site.context.clock()
     new = _new(site, document.id, kept, body, document.rule, now)
-    return _added(await store.replace_document(site.db, base.workspace_id, document, new, now))
+    replaced = await store.replace_document(site.db, base.workspace_id, document, new, now)
+    return _added(site, replaced)
 
 
 def _new(
@@ -314,5 +315,6 @@ def _new(
     )
 
 
-def _added(document: Document) -> Response[knowledge.DocumentAdded]:
+def _added(site: Site, document: Document) -> Response[knowledge.DocumentAdded]:
+    site.wake_workshop()
     return Response(knowledge.DocumentAdded(knowledge.document_body(document), document.batch))

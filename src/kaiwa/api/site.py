@@ -74,6 +74,8 @@ class Site(Struct, frozen=True):
     """How many texts may still be begun to be read aloud."""
     search_knowledge: SearchKnowledge
     embed: Embed
+    wake_workshop: Callable[[], None]
+    """Have documents that wait be worked on at once."""
     embedding: tuple[str, str] = ("", "")
     """Provider and model of new bases that name none; empty: they are found by words alone."""
 

@@ -28,7 +28,6 @@ from kaiwa.store.documents import (
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS: Final = 1.0
 _GOODBYE_SECONDS: Final = 3
 """How long the database may take to hear that a document is left to others."""
 
@@ -45,14 +44,19 @@ class Workshop:
         *,
         at_once: int = 2,
         silence: float = 30,
+        look: float = 1.0,
     ) -> None:
-        """`silence`: seconds after which a worker that is not heard of counts as dead."""
+        """`silence`: seconds after which a worker that is not heard of counts as dead.
+
+        `look`: after so many seconds it looks again whether there is something to do, unawakened.
+        """
         self._db = db
         self._ingest = ingest
         self._clock = clock
         self._new_id = new_id
         self._seats = anyio.Semaphore(at_once)
         self._silence = timedelta(seconds=silence)
+        self._look_seconds = look
         self._beat_seconds = min(5.0, silence / 4)
         self._news = anyio.Event()
 
@@ -79,7 +83,7 @@ class Workshop:
                         return found, owner
             except StoreUnavailable as error:
                 logger.warning("documents have to wait: %s", error.message)
-            with anyio.move_on_after(_LOOK_SECONDS):
+            with anyio.move_on_after(self._look_seconds):
                 await self._news.wait()
 
     async def _claim(self, owner: UUID) -> Document | None:
