@@ -17,7 +17,7 @@ from tests.support.server import TestServer, serving
 pytestmark = pytest.mark.anyio
 
 PAGE = "A banana.\n\nKiwi.\n\nAn avocado salad, and a papaya."
-RULE = {
+RULE: dict[str, Any] = {
     "mode": "custom",
     "rules": {
         "pre_processing_rules": [],
