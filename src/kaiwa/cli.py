@@ -36,7 +36,7 @@ from kaiwa.store.backup import back_up, check_archive, restore
 from kaiwa.store.db import Database
 from kaiwa.store.keys import list_keys
 from kaiwa.talk import talk
-from kaiwa.workbench import describe_tools, get_agent, save_file, try_tool
+from kaiwa.workbench import describe_tools, get_equipped, save_file, try_tool
 
 _TIME = "%Y-%m-%d %H:%M"
 
@@ -218,8 +218,8 @@ def list_tools_command(settings: Given, app: str) -> None:
     Each begins with a line: name, type and provider, label, or why it is left out.
     """
     found = settings()
-    agent = with_database(found, lambda db: get_agent(db, app))
-    for line in run_work(partial(describe_tools, found, agent)):
+    equipped = with_database(found, lambda db: get_equipped(db, app))
+    for line in run_work(partial(describe_tools, found, equipped)):
         click.echo(line)
 
 
@@ -242,8 +242,8 @@ def call_tool_command(
     What a model would be told is printed; files are named on stderr.
     """
     found = settings()
-    agent = with_database(found, lambda db: get_agent(db, app))
-    output = run_work(partial(try_tool, found, agent, tool, arguments))
+    equipped = with_database(found, lambda db: get_equipped(db, app))
+    output = run_work(partial(try_tool, found, equipped, tool, arguments))
     click.echo(printable(output.text, but="\n\t"))
     for file in output.files:
         named = f"Saved {save_file(file, out)}" if out else f"Made {printable(file.name)}"

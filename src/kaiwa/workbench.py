@@ -3,16 +3,20 @@
 Only the tools are opened, not the house: no model is asked, and nothing is kept.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
 import msgspec
+from msgspec import Struct
 
 from kaiwa.app import open_toolbox
 from kaiwa.chat.agent import ToolLimits
+from kaiwa.chat.knowledge import tool_name
 from kaiwa.desk import get_app
 from kaiwa.domain.app import AgentConfig, ToolEntry
+from kaiwa.domain.knowledge import KnowledgeBase
 from kaiwa.domain.message import JsonValue
 from kaiwa.domain.text import clean, shorten
 from kaiwa.domain.tools import read_arguments
@@ -22,37 +26,56 @@ from kaiwa.ports import Tool, ToolFile, ToolOutput
 from kaiwa.settings import Settings
 from kaiwa.store.apps import get_config
 from kaiwa.store.db import Database
+from kaiwa.store.knowledge import find_named_bases
 
 _LINE = 100
 """Characters of a description."""
 
 
-async def get_agent(db: Database, ref: str) -> AgentConfig:
-    """How the app of this id or name acts; an app that only talks has no tools.
+class Equipped(Struct, frozen=True):
+    """How an app acts."""
 
-    Raises `OperatorError`.
-    """
+    agent: AgentConfig = AgentConfig()
+    bases: tuple[KnowledgeBase, ...] = ()
+    """Each is a tool of the agent."""
+
+
+async def get_equipped(db: Database, ref: str) -> Equipped:
+    """The app of this id or name; one that only talks has no tools. Raises `OperatorError`."""
     app = await get_app(db, ref)
-    return (await get_config(db, app.id, app.config_id)).agent or AgentConfig()
+    config = await get_config(db, app.id, app.config_id)
+    if config.agent is None:
+        return Equipped()
+    named = config.knowledge.bases if config.knowledge else ()
+    return Equipped(config.agent, tuple(await find_named_bases(db, app.workspace_id, named)))
 
 
-async def describe_tools(settings: Settings, agent: AgentConfig) -> list[str]:
+async def describe_tools(settings: Settings, equipped: Equipped) -> list[str]:
     """Some lines for each tool, also for those that are left out. Raises `OperatorError`."""
     lines: list[str] = []
     async with open_toolbox(settings) as toolbox:
-        for entry in agent.tools:
+        for entry in equipped.agent.tools:
             lines += _describe(entry, *await toolbox.examine(entry))
+    for base in equipped.bases:
+        lines += [f"{tool_name(base)}  knowledge  {base.name}"]
+        lines += [f"  {shorten(base.description, _LINE)}"] if base.description else []
     return [printable(line) for line in lines]
 
 
-async def try_tool(settings: Settings, agent: AgentConfig, name: str, written: str) -> ToolOutput:
+async def try_tool(settings: Settings, equipped: Equipped, name: str, written: str) -> ToolOutput:
     """What comes of a call with these arguments, as a model would be told it.
 
     Raises `OperatorError` when there is no such tool, and `ToolFailed`.
     """
     limits = ToolLimits(settings.tool_timeout)
+    for base in equipped.bases:
+        if tool_name(base) == name:
+            raise OperatorError(
+                "That is a knowledge base:"
+                f" kaiwa knowledge search {shlex.quote(base.name)} QUESTION searches it."
+            )
     async with open_toolbox(settings) as toolbox:
-        entry = next((entry for entry in agent.tools if entry.name == name), None)
+        entry = next((entry for entry in equipped.agent.tools if entry.name == name), None)
         if entry is None:
             raise OperatorError(f"The app has no tool {name!r}; kaiwa tools list shows its tools.")
         tool, notes = await toolbox.examine(entry)

@@ -150,3 +150,17 @@ def test_applying_an_agent_tells_of_the_tools_that_it_will_not_have(tmp_path: Pa
     ]
     wrong = call(tmp_path, "app", "apply", "agent.yml", KAIWA_IMAGE_MODEL="nobody/m")
     assert "The setting image_model names 'nobody'" in sentence_of(wrong)
+
+
+def test_knowledge_bases_are_tools_of_an_agent(tmp_path: Path) -> None:
+    base = run(tmp_path, "knowledge", "create", "Our guide", "--economy", "--description", "Hours")
+    name = f"dataset_{base.stdout.strip().replace('-', '_')}"
+    kaiwa = {"knowledge": ["Our guide", "nowhere"]}
+    make_key(tmp_path, agent_file(name="Helper", tools=[CALCULATOR], kaiwa=kaiwa))
+    listed = run(tmp_path, "tools", "list", "Helper").stdout.splitlines()
+    assert listed[-2:] == [f"{name}  knowledge  Our guide", "  Hours"]
+    refused = call(tmp_path, "tools", "call", "Helper", name, '{"query": "hours"}')
+    assert refused.returncode == 1
+    assert "kaiwa knowledge search 'Our guide' QUESTION" in refused.stderr
+    make_key(tmp_path, app_file(name="Talker", kaiwa=kaiwa))
+    assert run(tmp_path, "tools", "list", "Talker").stdout == ""

@@ -159,6 +159,11 @@ async def _choose(
     return bases[int(number[0]) - 1 : int(number[0])] if int(number[0]) else ()
 
 
+def tool_name(base: KnowledgeBase) -> str:
+    """Under which an agent calls it."""
+    return f"dataset_{base.id}".replace("-", "_")
+
+
 class _BaseTool:
     """A base as a tool of an agent."""
 
@@ -172,7 +177,7 @@ class _BaseTool:
     def spec(self) -> ToolSpec:
         about = f"Looks a question up in the documents of {self._base.name}."
         return ToolSpec(
-            f"dataset_{self._base.id}".replace("-", "_"),
+            tool_name(self._base),
             f"{about} {self._base.description}".strip(),
             {
                 "type": "object",
