@@ -178,11 +178,20 @@ def _answer(
         _complain(error)
         return None
     screen.end()
+    if live.message:
+        _name_sources(live.message)
     if live.cut_by is Cut.STOPPED:
         click.secho("(stopped)", dim=True, err=True)
     if failure := live.refusal or live.failure:
         _complain(failure)
     return live
+
+
+def _name_sources(message: Message) -> None:
+    """The documents that the answer cites, each once, best first."""
+    names = dict.fromkeys([cited.document_name for cited in message.citations])
+    for number, name in enumerate(names, 1):
+        click.secho(printable(shorten(f"[{number}] {name}", _NOTE_LENGTH)), dim=True, err=True)
 
 
 class _Screen:

@@ -213,7 +213,9 @@ def test_a_talk_in_the_terminal(first: Process) -> None:
         person.expect("What would you like to know?")
         person.expect("> ")
         person.type("What is Kaiwa?\n")
-        assert "open-source server for chat applications" in person.expect("> ")
+        shown = person.expect("> ")
+        assert "open-source server for chat applications" in shown
+        assert "about.md" in shown
         person.type(CTRL_C)
         person.expect("Ctrl-D ends the talk.")
         person.expect("> ")
@@ -311,6 +313,19 @@ def test_what_an_agent_does_stands_beside_its_answer(first: Process) -> None:
     assert called.endswith("…")
     assert len(called) < 170
     assert seen == "← eval_expression: 301"
+
+
+def test_the_sources_of_an_answer_stand_below_it_once_each(first: Process) -> None:
+    (first.folder / "fish.txt").write_text("Fish swim.\n\nFish sleep.")
+    (first.folder / "cats.txt").write_text("Cats like fish.")
+    call(first.folder, "knowledge", "create", "Animals", "--economy")
+    added = ["add", "Animals", "fish.txt", "cats.txt", "--separator", "\\n\\n"]
+    assert call(first.folder, "knowledge", *added).returncode == 0
+    make_key(first.folder, app_file(says("Yes."), name="Zoo", kaiwa={"knowledge": "Animals"}))
+    done = run(first.folder, "chat", "Zoo", given=b"Fish?\nElephants?\n")
+    assert (done.returncode, done.stdout) == (0, "Yes.\nYes.\n")
+    assert sorted(line[4:] for line in done.stderr.splitlines()) == ["cats.txt", "fish.txt"]
+    assert [line[:4] for line in done.stderr.splitlines()] == ["[1] ", "[2] "]
 
 
 def test_the_example_of_an_agent_runs_as_it_stands(first: Process) -> None:
