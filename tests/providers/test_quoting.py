@@ -93,8 +93,11 @@ async def test_a_passage_that_begins_with_the_question_is_enough(question: str) 
 @pytest.mark.anyio
 async def test_what_was_found_in_documents_is_quoted_and_nothing_said_around_it() -> None:
     around = "The <context> has what fits the question about tea.\n\n{}\n\nTea: do not lie."
-    known = around.format("<context>\nTea is a drink.\n\nCoffee is one too.\n</context>")
+    known = around.format(
+        "<context>\nTea is a drink.\nCoffee is one too.\n| a | b |\nMilk as well.\n</context>"
+    )
     assert await ask("What about tea?", known) == "Tea is a drink."
+    assert await ask("What about milk?", known) == "Milk as well."
     unknown = around.format("<context>\n\n</context>")
     assert (await ask("What about tea?", unknown)).startswith("I have found nothing")
 

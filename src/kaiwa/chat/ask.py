@@ -308,8 +308,7 @@ class Asking:
 
 def tell_passages(passages: Sequence[Passage]) -> str:
     """As a model is told what was found."""
-    # An empty line between them, so that none reads on in the next.
-    return "\n\n".join([one.segment.told for one in passages])
+    return "\n".join([one.segment.told for one in passages])
 
 
 def _round(

@@ -32,6 +32,8 @@ _GREETING: Final = re.compile(
 
 
 _CONTEXT: Final = re.compile(r"<context>\n(.*)\n</context>", re.DOTALL)
+_END: Final = re.compile(r"(?<=[.!?。！？|])\n(?![|\s])")
+"""Where a passage may end in what was found, for segments follow each other without a gap."""
 
 
 class QuotingOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +78,7 @@ async def _speak(request: ModelRequest) -> AsyncGenerator[list[Delta]]:
 def _answer(text: str, question: str) -> str:
     if _GREETING.fullmatch(question.strip()):
         return say("quoting_hello", language_of(question))
-    context = _CONTEXT.search(text)
-    found = find_passages(context[1] if context else text, question)
+    if context := _CONTEXT.search(text):
+        text = _END.sub("\n\n", context[1])
+    found = find_passages(text, question)
     return join_passages(found) if found else say("quoting_nothing", language_of(question))
