@@ -12,6 +12,7 @@ import pytest
 from tests.support.apps import agent_file, calls, says
 from tests.support.client import Client, Frame, Stream, text_of
 from tests.support.model_server import refuse, speak
+from tests.support.moderating import SORRY, events, moderated, shown
 from tests.support.networked import serving_models
 from tests.support.server import TestServer, serving
 
@@ -167,3 +168,17 @@ async def test_a_model_that_turns_out_to_call_in_words_is_told_in_words(tmp_path
         told = models.requests[-1].body["messages"]
         assert {message["role"] for message in told} == {"system", "user", "assistant"}
         assert "Observation: 42" in told[-1]["content"]
+
+
+async def test_what_is_said_after_a_yes_is_moderated_too(server: TestServer) -> None:
+    guard = moderated(sides=("outputs",))
+    rounds = ([says("Hm. "), calls(*SUM)], says("The sec", "ret is 42."))
+    client = await server.client(agent_file(*rounds, sensitive_word_avoidance=guard, **ASKS))
+    first = await ask(client)
+    assert text_of(first) == "Hm. "
+    frames = await decide(client, first[-1].data["message_id"])
+    assert "secret" not in "".join(frame.raw for frame in frames)
+    assert events(frames).count("message_replace") == 1
+    assert frames[-1].event == "message_end"
+    message = await kept(client, first)
+    assert message["answer"] == shown(frames) == SORRY

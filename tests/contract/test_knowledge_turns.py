@@ -14,6 +14,7 @@ from tests.support.apps import agent_file, app_file, calls, says
 from tests.support.client import Client, Frame, text_of
 from tests.support.knowing import CATS, DOGS, Shelf, cited, contents
 from tests.support.knowledge import add_found, list_segments, make_base, make_workspace
+from tests.support.moderating import NO, SORRY, moderated, shown
 from tests.support.server import TestServer
 from tests.support.talking import stop, take
 
@@ -334,32 +335,17 @@ async def test_a_question_that_is_not_let_through_is_not_looked_up(
     server: TestServer, shelf: Shelf
 ) -> None:
     name, _ = await shelf.make()
-    moderation = {
-        "enabled": True,
-        "type": "keywords",
-        "config": {
-            "keywords": "dogs",
-            "inputs_config": {"enabled": True, "preset_response": "No dogs."},
-            "outputs_config": {"enabled": False},
-        },
-    }
-    client = await knowing(server, name, sensitive_word_avoidance=moderation)
+    guard = moderated(keywords="dogs", sides=("inputs",))
+    client = await knowing(server, name, sensitive_word_avoidance=guard)
     frames = await client.stream("dogs")
-    assert text_of(frames) == "No dogs."
+    assert text_of(frames) == NO
     assert cited(frames) == await listed(client, frames) == []
 
 
 async def test_an_answer_that_is_replaced_cites_nothing(server: TestServer, shelf: Shelf) -> None:
     name, _ = await shelf.make()
-    moderation = {
-        "enabled": True,
-        "type": "keywords",
-        "config": {
-            "keywords": "bark",
-            "inputs_config": {"enabled": False},
-            "outputs_config": {"enabled": True, "preset_response": "Hush."},
-        },
-    }
-    client = await knowing(server, name, sensitive_word_avoidance=moderation)
+    guard = moderated(keywords="bark", sides=("outputs",))
+    client = await knowing(server, name, sensitive_word_avoidance=guard)
     frames = await client.stream("dogs")
+    assert shown(frames) == SORRY
     assert cited(frames) == await listed(client, frames) == []

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
@@ -19,6 +20,7 @@ from tests.e2e.torture import TORTURE, Kept, Tally, rounds
 from tests.e2e.traffic import Heard, listen, numbered, stored
 from tests.support.apps import app_file, says
 from tests.support.client import Client
+from tests.support.sound import require_espeak
 
 STREAMS = 200 if TORTURE else 50
 DRAIN = 2.5
@@ -195,3 +197,34 @@ def test_a_signal_while_it_starts_leaves_no_trace(
         assert process.wait() in (0, 1, -number)
         # Before our first line, a Ctrl-C is Python's own.
         assert str(Path(kaiwa.__file__).parent) not in process.stderr()
+
+
+async def hear_audio_and_end(process: Process, key: str) -> list[int]:
+    """Send SIGTERM to a server that speaks an answer; the voices that were at work then."""
+    voices: set[int] = set()
+    async with ClientSession() as session:
+        client = Client(session, f"{process.url}/v1", key, "me")
+        async with client.streaming("count") as stream:
+            heard: list[str] = []
+            async for frame in stream.frames():
+                heard.append(frame.event)
+                if heard.count("tts_message") == 2:
+                    process.send(signal.SIGTERM)
+                voices |= {child.pid for child in psutil.Process(process.popen.pid).children()}
+    assert heard.count("tts_message") >= 2
+    assert heard.count("error") == 1
+    return sorted(voices)
+
+
+def test_voices_end_with_the_server(tmp_path: Path) -> None:
+    require_espeak()
+    speech = {"enabled": True, "autoPlay": "enabled"}
+    text = "This is a sentence of some words that goes on. " * 500
+    app = app_file(says(text=text, pace=0.01), text_to_speech=speech)
+    with serving(tmp_path, speech_model="espeak", drain_timeout=0.5) as process:
+        key = make_key(tmp_path, app)
+        voices = anyio.run(hear_audio_and_end, process, key)
+        assert process.wait() == 0
+        assert "Traceback" not in process.stderr()
+    assert voices
+    assert not [pid for pid in voices if psutil.pid_exists(pid)]

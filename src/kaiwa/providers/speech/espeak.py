@@ -83,7 +83,7 @@ class Espeak:
         except BaseException as error:
             work.stop()
             with anyio.CancelScope(shield=True):
-                await asyncio.wait([doing])
+                await asyncio.gather(doing, return_exceptions=True)
             if isinstance(error, TimeoutError):
                 raise CompletionFailed("The voice espeak-ng does not answer.") from error
             raise
@@ -114,14 +114,15 @@ class _Work:
         self._command = [program, *arguments]
         self._text = text
         self._child: Popen[bytes] | None = None
-        self._stopped = False
+        self.stopped = False
+        """Whether it has been killed; how it ended says nothing then."""
 
     def hear(self, most: int) -> bytes:
         """What it says next, of `most` bytes as many as there are; fewer at its end."""
         child = self._child = self._child or self._start()
         assert child.stdout
         said = bytearray()
-        while not self._stopped and (piece := child.stdout.read(most - len(said))):
+        while not self.stopped and (piece := child.stdout.read(most - len(said))):
             said += piece
         return bytes(said)
 
@@ -132,7 +133,7 @@ class _Work:
 
     def stop(self) -> None:
         """Kill it, so that a step that waits for it ends soon."""
-        self._stopped = True
+        self.stopped = True
         if self._child:
             self._child.kill()
 
@@ -164,7 +165,7 @@ class _Work:
             logger.error("espeak-ng cannot be started: %s", error.strerror)
             raise ProviderNotInitialized("The voice espeak-ng cannot be started.") from error
         self._child = child
-        if self._stopped:  # meanwhile
+        if self.stopped:  # meanwhile
             child.kill()
         assert child.stdin
         # A line's end is a pause, and `[[` would begin phonemes.
@@ -194,6 +195,8 @@ class _Maker:
             return made
         self.whole = True
         code = self._work.wait()
+        if self._work.stopped:
+            return b""
         if code != 0 or self._writer is None:
             logger.error("espeak-ng has failed: exit code %d", code)
             raise CompletionFailed("The voice espeak-ng has failed.")
