@@ -1,5 +1,7 @@
 """Words that must not be said: in whole texts, and in texts that come in pieces."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +51,29 @@ def test_what_has_passed_and_what_is_held_are_the_text_and_no_word_passes(
         assert found.held == held_of(words, text)
     assert passed + found.finish() == text
     assert found.held == ""
+
+
+def test_a_word_does_not_stand_on_both_sides_of_an_end() -> None:
+    found = KeywordFilter(Keywords(["secret"]))
+    assert (found.feed("one sec"), found.finish(), found.feed("ret")) == ("one ", "sec", "ret")
+    assert not found.hit
+
+
+@given(_WORDS, _LETTERS)
+def test_words_are_found_when_no_more_can_be_remembered(words: list[str], text: str) -> None:
+    keywords = Keywords(words)
+    keywords._room = -1  # pyright: ignore[reportPrivateUsage]
+    assert keywords.found_in(text) == stands_in(words, text)
+
+
+def test_a_long_text_leads_to_no_more_states_than_there_is_room_for() -> None:
+    dice = Random(7)
+    words = ["".join(dice.choices("ab", k=400)) for _ in range(40)]
+    keywords = Keywords(words)
+    for word in words:
+        assert not keywords.found_in(word[:-1])
+    assert keywords.found_in(words[0])
+    assert sum(map(len, keywords._states)) < 1_001_000  # pyright: ignore[reportPrivateUsage]
 
 
 @given(st.text())
