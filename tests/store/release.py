@@ -140,17 +140,7 @@ async def _filled(db: Database) -> None:
 async def _dump_sqlite(file: Path) -> str:
     await _filled(await open_sqlite(file))
     with contextlib.closing(sqlite3.connect(file)) as raw:
-        # The search index is made from its table: what it keeps cannot be put into place by SQL.
-        [(index,)] = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'segment_search'")
-        tables: list[str] = []
-        triggers: list[str] = []
-        for line in raw.iterdump():
-            if line.startswith("CREATE TRIGGER"):
-                triggers.append(line)
-            elif "segment_search" not in line and line != "COMMIT;":
-                tables.append(line)
-    rebuilt = "INSERT INTO segment_search(segment_search) VALUES ('rebuild');"
-    return "\n".join([*tables, f"{index};", rebuilt, *triggers, "COMMIT;"])
+        return "\n".join(raw.iterdump())
 
 
 async def _dump_postgres(url: str) -> str:

@@ -128,13 +128,17 @@ async def _search_each(
         _check_dimensions(base, now, asked)
         block = await means.shelf.take(means.db, base, now)
         most = max(wanted, settings.top_k)
-        found = await Finding(means.db, base, block, asked, means.shelf.threads).find(
+        vector = asked.vector_for(base)
+        found = await Finding(means.db, block, asked, vector, means.shelf.threads).find(
             settings, most
         )
         lists[place] = {
             (base.id, number): score for number, score in found if _passes(score, settings)
         }
 
+    if len(chosen) == 1:  # as nearly always
+        await search_one(0)
+        return lists
     try:
         async with anyio.create_task_group() as group:
             for place in range(len(chosen)):

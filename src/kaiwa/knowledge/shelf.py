@@ -13,13 +13,13 @@ import anyio.to_thread
 
 from kaiwa.domain.knowledge import KnowledgeBase
 from kaiwa.store.db import Reads
-from kaiwa.store.search import Seen, Standing, list_seen, read_vectors
+from kaiwa.store.search import Candidate, Seen, Standing, list_seen, read_candidates
 
 if TYPE_CHECKING:
     from kaiwa.knowledge.block import Block
 
 _SEEN_AT_ONCE: Final = 16_384
-_VECTORS_AT_ONCE: Final = 1024
+_READ_AT_ONCE: Final = 1024
 _THREADS: Final = 2
 
 logger = logging.getLogger(__name__)
@@ -79,11 +79,11 @@ async def load_block(
         if one.stays:
             portions.append(one.before)
             continue
-        vectors: dict[int, bytes] = {}
-        missing: list[int] = one.missing() if dimensions else []
-        for start in range(0, len(missing), _VECTORS_AT_ONCE):
-            vectors |= await read_vectors(db, missing[start : start + _VECTORS_AT_ONCE])
-        portions.append(await anyio.to_thread.run_sync(one.make, vectors, dimensions))
+        read: dict[int, Candidate] = {}
+        missing: list[int] = one.missing()
+        for start in range(0, len(missing), _READ_AT_ONCE):
+            read |= await read_candidates(db, missing[start : start + _READ_AT_ONCE])
+        portions.append(await anyio.to_thread.run_sync(one.make, read, dimensions))
     make = partial(blocks.Block, now.version, dimensions, seen, portions)
     return await anyio.to_thread.run_sync(make)
 

@@ -4,13 +4,24 @@ Migrations use them too, so a type never changes the form it stores: a new form 
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Dialect, LargeBinary, Numeric, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    LargeBinary,
+    Numeric,
+    Text,
+    Uuid,
+)
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
@@ -155,3 +166,32 @@ def _by_sqlite(element: object, compiler: object, **options: object) -> str:
 @compiles(database_time, "postgresql")
 def _by_postgresql(element: object, compiler: object, **options: object) -> str:
     return "CAST(extract(epoch FROM now()) * 1000000 AS BIGINT)"
+
+
+class Among(ColumnElement[bool]):
+    """Whether a column's number is among those bound as `write_numbers` writes them.
+
+    Unlike `in_` it is one and the same statement for any count of them.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, number: ColumnElement[int], numbers: BindParameter[str]) -> None:
+        self.number = number
+        self.numbers = numbers
+
+
+def write_numbers(numbers: Sequence[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"
+
+
+@compiles(Among, "sqlite")
+def _among_by_sqlite(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    number = compiler.process(element.number, **options)
+    return f"{number} IN (SELECT value FROM json_each({compiler.process(element.numbers)}))"
+
+
+@compiles(Among, "postgresql")
+def _among_by_postgresql(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    number, numbers = compiler.process(element.number, **options), compiler.process(element.numbers)
+    return f"{number} = ANY(CAST(translate({numbers}, '[]', '{{}}') AS BIGINT[]))"

@@ -1,19 +1,28 @@
-"""What a search asks of the database: which segments have a word, and what the found ones are.
+"""What a search asks of the database: which segments there are, their words, vectors and texts.
 
 Only segments that are enabled, of the version that is found, in documents that are enabled and not
 archived, are ever found.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Connection, and_, select, text, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    and_,
+    bindparam,
+    select,
+    type_coerce,
+    update,
+)
 
 from kaiwa.domain.knowledge import Passage
-from kaiwa.domain.terms import Term
+from kaiwa.store.columns import ID, Among, write_numbers
 from kaiwa.store.db import Reads
+from kaiwa.store.prepared import Prepared
 from kaiwa.store.segments import COLUMNS, FOUND, to_segment
 from kaiwa.store.tables import documents, knowledge_bases, segments
 
@@ -25,45 +34,7 @@ _SEEN = and_(
     documents.c.deleted_at.is_(None),
 )
 
-_NUMBERS = {
-    "sqlite": text(
-        "SELECT group_concat(rowid) FROM segment_search WHERE segment_search MATCH :query"
-    ),
-    "postgresql": text(
-        "SELECT string_agg(number::text, ',') FROM segments"
-        " WHERE base_id = :base AND search @@ to_tsquery('simple', :query)"
-    ),
-}
-
-
-async def list_having(
-    db: Reads, base_id: UUID, terms: Sequence[Term], *, mostly: bool
-) -> list[str]:
-    """For each term the numbers of all segments of the base that have it, apart by commas.
-
-    They are in no order, and some cannot be seen. `mostly`: most of all segments are of this base,
-    and it is quicker to have those of others among them.
-    """
-
-    def unit(conn: Connection) -> list[str]:
-        engine = conn.dialect.name
-        ask = _NUMBERS[engine]
-        if engine == "postgresql":
-            bound = [{"base": base_id, "query": _to_lexeme(term)} for term in terms]
-        else:
-            scope = "" if mostly else f"(scope : {base_id.hex}) AND "
-            bound = [{"query": f"{scope}(terms : {_to_phrase(term)})"} for term in terms]
-        return [conn.scalar(ask, one) or "" for one in bound]
-
-    return await db.read(unit)
-
-
-def _to_lexeme(term: Term) -> str:
-    return f"'{term.text}'{':*' if term.prefix else ''}"
-
-
-def _to_phrase(term: Term) -> str:
-    return f'"{term.text}"{"*" if term.prefix else ""}'
+_AMONG = Among(segments.c.number, bindparam("numbers"))
 
 
 class Seen(Struct, frozen=True):
@@ -101,14 +72,6 @@ async def list_seen(db: Reads, base_id: UUID, after: int, portion: int) -> Seen:
     return await db.read(unit)
 
 
-async def read_vectors(db: Reads, numbers: Sequence[int]) -> dict[int, bytes]:
-    """The vectors of those that have one, by number."""
-    query = select(segments.c.number, segments.c.embedding).where(
-        segments.c.number.in_(numbers), segments.c.embedding.is_not(None)
-    )
-    return await db.read(lambda conn: {row.number: row.embedding for row in conn.execute(query)})
-
-
 class Candidate(Struct, frozen=True):
     """What tells how well a segment answers."""
 
@@ -116,13 +79,19 @@ class Candidate(Struct, frozen=True):
     embedding: bytes | None
 
 
+_CANDIDATES = Prepared(
+    select(segments.c.number, segments.c.terms, segments.c.embedding).where(_AMONG)
+)
+
+
 async def read_candidates(db: Reads, numbers: Sequence[int]) -> dict[int, Candidate]:
     """By number; those that are gone are left out."""
-    query = select(segments.c.number, segments.c.terms, segments.c.embedding).where(
-        segments.c.number.in_(numbers)
-    )
+    bound = {"numbers": write_numbers(numbers)}
     return await db.read(
-        lambda conn: {number: Candidate(*found) for number, *found in conn.execute(query)}
+        lambda conn: {
+            number: Candidate(terms, embedding)
+            for number, terms, embedding in _CANDIDATES.rows(conn, bound)
+        }
     )
 
 
@@ -134,43 +103,54 @@ class Standing(Struct, frozen=True):
     """Of its vectors; None as long as there are none."""
 
 
+_STANDING = Prepared(
+    select(knowledge_bases.c.version, knowledge_bases.c.dimensions).where(
+        knowledge_bases.c.id == bindparam("this", type_=ID),
+        knowledge_bases.c.deleted_at.is_(None),
+    )
+)
+
+
 async def read_standings(db: Reads, base_ids: Sequence[UUID]) -> dict[UUID, Standing]:
     """Of those bases that there are."""
-    query = select(
-        knowledge_bases.c.id, knowledge_bases.c.version, knowledge_bases.c.dimensions
-    ).where(knowledge_bases.c.id.in_(base_ids), knowledge_bases.c.deleted_at.is_(None))
-    return await db.read(
-        lambda conn: {one: Standing(*found) for one, *found in conn.execute(query)}
+
+    def unit(conn: Connection) -> dict[UUID, Standing]:
+        rows = {one: _STANDING.row(conn, {"this": one}) for one in base_ids}
+        return {one: Standing(*row) for one, row in rows.items() if row}
+
+    return await db.read(unit)
+
+
+_PASSAGES = Prepared(
+    select(
+        segments.c.number,
+        documents.c.name,
+        documents.c.source,
+        knowledge_bases.c.name,
+        *COLUMNS,
     )
+    .join(documents, documents.c.id == segments.c.document_id)
+    .join(knowledge_bases, knowledge_bases.c.id == segments.c.base_id)
+    .where(_AMONG, _SEEN, knowledge_bases.c.deleted_at.is_(None))
+)
 
 
 async def read_passages(db: Reads, scored: Sequence[tuple[int, float]]) -> list[Passage]:
     """What these numbers are, in this order; those that cannot be seen any more are left out."""
     if not scored:
         return []
-    numbers = [number for number, _ in scored]
-    query = (
-        select(
-            segments.c.number,
-            *COLUMNS,
-            documents.c.name.label("document_name"),
-            documents.c.source,
-            knowledge_bases.c.name.label("base_name"),
-        )
-        .join(documents, documents.c.id == segments.c.document_id)
-        .join(knowledge_bases, knowledge_bases.c.id == segments.c.base_id)
-        .where(segments.c.number.in_(numbers), _SEEN, knowledge_bases.c.deleted_at.is_(None))
-    )
+    bound = {"numbers": write_numbers([number for number, _ in scored])}
 
-    def unit(conn: Connection) -> Iterator[Passage]:
-        rows = {row["number"]: row for row in conn.execute(query).mappings()}
-        for number, score in scored:
-            if row := rows.get(number):
-                yield Passage(
-                    to_segment(row), row["document_name"], row["source"], row["base_name"], score
-                )
+    def unit(conn: Connection) -> list[Passage]:
+        rows = {row[0]: row[1:] for row in _PASSAGES.rows(conn, bound)}
+        return [
+            Passage(to_segment(values), document_name, source, base_name, score)
+            for number, score in scored
+            if number in rows
+            for document_name, source, base_name, *values in [rows[number]]
+        ]
 
-    return await db.read(lambda conn: list(unit(conn)))
+    return await db.read(unit)
 
 
 _HIT_SEGMENTS = update(segments).values(hit_count=segments.c.hit_count + 1)

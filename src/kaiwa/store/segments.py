@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import (
     Connection,
-    RowMapping,
     bindparam,
     delete,
     exists,
@@ -32,6 +31,7 @@ COLUMNS = columns_of(Segment, segments)
 FOUND = segments.c.generation == documents.c.generation
 """Beside a join with its document: it is one of those that are found."""
 _KEYWORDS = msgspec.json.Decoder(tuple[str, ...])
+_KEYWORDS_AT = Segment.__struct_fields__.index("keywords")
 
 
 class NewSegment(Struct, frozen=True):
@@ -50,11 +50,11 @@ class NewSegment(Struct, frozen=True):
     embedding: bytes | None = None
 
 
-def to_segment(row: RowMapping) -> Segment:
+def to_segment(row: Sequence[Any]) -> Segment:
     """From the values of `COLUMNS`."""
-    found = {name: row[name] for name in Segment.__struct_fields__}
-    found["keywords"] = _KEYWORDS.decode(found["keywords"])
-    return Segment(**found)
+    values = list(row)
+    values[_KEYWORDS_AT] = _KEYWORDS.decode(values[_KEYWORDS_AT])
+    return Segment(*values)
 
 
 def write_keywords(keywords: Sequence[str]) -> str:
@@ -69,7 +69,6 @@ def _row(document: Document, generation: int, new: NewSegment, now: datetime) ->
         "document_id": document.id,
         "generation": generation,
         "keywords": write_keywords(new.keywords),
-        "scope": document.base_id.hex,
         "enabled": True,
         "created_at": now,
         "updated_at": now,
@@ -254,7 +253,7 @@ async def list_segments(
     count = select(func.count()).select_from(segments).where(*wanted)
 
     def unit(conn: Connection) -> tuple[list[Segment], int]:
-        found = [to_segment(row) for row in conn.execute(page).mappings()]
+        found = [to_segment(row) for row in conn.execute(page)]
         return found, conn.scalar(count) or 0
 
     return await db.snapshot(unit)
@@ -267,7 +266,7 @@ async def get_segment(db: Reads, document: Document, segment_id: UUID) -> Segmen
         segments.c.document_id == document.id,
         segments.c.generation == document.generation,
     )
-    row = await db.read(lambda conn: conn.execute(query).mappings().one_or_none())
+    row = await db.read(lambda conn: conn.execute(query).one_or_none())
     if row is None:
         raise NotFound("Segment not found.")
     return to_segment(row)

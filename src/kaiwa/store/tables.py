@@ -374,7 +374,7 @@ Index(
 segments = Table(
     "segments",
     metadata,
-    # A number, for the full-text index knows its rows by one.
+    # A number, for what is in memory of a base knows its segments by one.
     Column(
         "number",
         BigInteger().with_variant(Integer, "sqlite"),
@@ -391,8 +391,6 @@ segments = Table(
     Column("answer", Text, nullable=False),
     # JSON: a list of words.
     Column("keywords", Text, nullable=False),
-    # The base's id in hexadecimal, which the full-text index can ask for.
-    Column("scope", Text, nullable=False),
     # The words it is found by, as `domain/terms.py` makes them, apart by spaces.
     Column("terms", Text, nullable=False),
     Column("tokens", Integer, nullable=False),

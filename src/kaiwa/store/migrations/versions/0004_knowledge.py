@@ -22,7 +22,6 @@ def upgrade() -> None:
     _create_bases()
     _create_documents()
     _create_segments()
-    _create_search()
     op.create_table(
         "citations",
         sa.Column("message_id", ID, nullable=False),
@@ -156,7 +155,6 @@ def _create_segments() -> None:
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("answer", sa.Text, nullable=False),
         sa.Column("keywords", sa.Text, nullable=False),
-        sa.Column("scope", sa.Text, nullable=False),
         sa.Column("terms", sa.Text, nullable=False),
         sa.Column("tokens", sa.Integer, nullable=False),
         sa.Column("words", sa.Integer, nullable=False),
@@ -187,32 +185,4 @@ def _create_segments() -> None:
             "updated_at",
             "words",
         ],
-    )
-
-
-def _create_search() -> None:
-    """The full-text index follows the table by itself, so that restored rows are found too."""
-    if op.get_context().dialect.name == "postgresql":
-        op.execute(
-            "ALTER TABLE segments ADD COLUMN search tsvector"
-            " GENERATED ALWAYS AS (to_tsvector('simple', terms)) STORED"
-        )
-        op.execute("CREATE INDEX ix_segments_search ON segments USING gin (search)")
-        return
-    op.execute(
-        "CREATE VIRTUAL TABLE segment_search USING fts5(scope, terms, content='segments',"
-        " content_rowid='number', detail=column, tokenize='unicode61 remove_diacritics 0')"
-    )
-    added = (
-        "INSERT INTO segment_search(rowid, scope, terms) VALUES (new.number, new.scope, new.terms)"
-    )
-    gone = (
-        "INSERT INTO segment_search(segment_search, rowid, scope, terms)"
-        " VALUES ('delete', old.number, old.scope, old.terms)"
-    )
-    op.execute(f"CREATE TRIGGER segments_added AFTER INSERT ON segments BEGIN {added}; END")
-    op.execute(f"CREATE TRIGGER segments_gone AFTER DELETE ON segments BEGIN {gone}; END")
-    op.execute(
-        "CREATE TRIGGER segments_changed AFTER UPDATE OF terms ON segments"
-        f" BEGIN {gone}; {added}; END"
     )
