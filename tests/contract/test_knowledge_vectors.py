@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.support.apps import app_file
-from tests.support.client import Client
+from tests.support.client import Client, Frame
 from tests.support.comparing_server import ComparingServer, error
 from tests.support.knowing import cited, contents
 from tests.support.knowledge import add_text, make_base
@@ -66,10 +66,12 @@ async def fill(client: Client, method: str) -> str:
             await anyio.sleep(0.02)
 
 
-async def ask(server: TestServer, base: str, query: str) -> tuple[Client, list[Any]]:
-    client = await server.client(
-        app_file({"text": "{system}"}, kaiwa={"knowledge": base}, dataset_configs={"top_k": 1})
-    )
+async def ask(
+    server: TestServer, base: str, query: str, **config: Any
+) -> tuple[Client, list[Frame]]:
+    configs = {"top_k": 1, **config}
+    app = app_file({"text": "{system}"}, kaiwa={"knowledge": base}, dataset_configs=configs)
+    client = await server.client(app)
     return client, await client.stream(query)
 
 
@@ -82,6 +84,21 @@ async def test_a_passage_is_found_by_its_vector(
     assert 0.9 < cited(frames)[0]["score"] <= 1
     assert [len(asked["input"]) for asked in vectors.asked] == [3, 1]
     assert vectors.asked[-1]["input"] == ["avocado avocado papaya"]
+
+
+@pytest.mark.parametrize(
+    ("vector", "found"), [(1.0, "An avocado salad, and a papaya."), (0.0, "Kiwi.")]
+)
+async def test_the_apps_weights_count(working: TestServer, vector: float, found: str) -> None:
+    base = await fill(await working.knowledge_client(), "hybrid_search")
+    weights = {
+        "weight_type": "customized",
+        "vector_setting": {"vector_weight": vector},
+        "keyword_setting": {"keyword_weight": 1 - vector},
+    }
+    question = "kiwi aaaaaaa aaa bbbbbbbbbb bbbbbbbbbbbbb"  # near to the salad by its letters
+    _, frames = await ask(working, base, question, weights=weights)
+    assert contents(cited(frames)) == [found]
 
 
 async def test_without_the_embedding_server_words_go_on(

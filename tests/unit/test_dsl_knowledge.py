@@ -65,6 +65,7 @@ def test_how_what_is_found_is_joined() -> None:
         ("a", "b"),
         "single",
         RetrievalSettings(top_k=7, score_threshold=0.5, vector_weight=0.2, keyword_weight=0.8),
+        weighs=True,
     )
     settings |= {
         "score_threshold_enabled": False,
@@ -77,6 +78,7 @@ def test_how_what_is_found_is_joined() -> None:
     found = read(dataset_configs=settings)
     assert found
     assert (found.retrieval.score_threshold, found.retrieval.rerank_model) == (None, "jina/r/1")
+    assert not found.weighs
 
 
 @pytest.mark.parametrize(

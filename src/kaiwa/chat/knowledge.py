@@ -20,6 +20,7 @@ from kaiwa.domain.knowledge import (
     KnowledgeBase,
     KnowledgeConfig,
     Passage,
+    RetrievalSettings,
 )
 from kaiwa.domain.message import JsonValue
 from kaiwa.domain.prompt import ToolSpec
@@ -79,6 +80,8 @@ class Retrieval:
             bases = await _choose(bases, query, model)
         if self._config.mode == "single" and len(bases) == 1:
             settings = bases[0].retrieval
+        elif self._config.weighs:
+            bases = [_weighed(base, settings) for base in bases]
         asking.know(await search(query, bases, settings, self._means), model)
 
     async def look_up(self, base: KnowledgeBase, query: str) -> list[Passage]:
@@ -119,6 +122,16 @@ class Retrieval:
             digest=segment.digest.hex(),
             created_at=self._clock(),
         )
+
+
+def _weighed(base: KnowledgeBase, settings: RetrievalSettings) -> KnowledgeBase:
+    """The same, its halves weighed as these settings say."""
+    weights = {
+        "fusion": "weighted",
+        "vector_weight": settings.vector_weight,
+        "keyword_weight": settings.keyword_weight,
+    }
+    return replace(base, retrieval=replace(base.retrieval, **weights))
 
 
 async def find_retrieval(ready: Ready, context: Context) -> tuple[Ready, Retrieval | None]:

@@ -28,7 +28,13 @@ def read_knowledge(config: Block, ours: Block, agent_bases: list[Node]) -> Knowl
     listed.find("strategy")
     listed.note_rest()
     bases = _map(ours, [*named, *agent_bases])
-    found = KnowledgeConfig(bases=bases, mode=_mode(settings), retrieval=_retrieval(settings))
+    found = KnowledgeConfig(
+        bases=bases,
+        mode=_mode(settings),
+        retrieval=_retrieval(settings),
+        weighs=settings.find("weights") is not None
+        and settings.text("reranking_mode") != "reranking_model",
+    )
     for key in _LATER:
         settings.find(key)
     settings.note_rest()

@@ -199,6 +199,8 @@ class KnowledgeConfig(Struct, frozen=True):
     """`single`: its model chooses one base; `multiple`: all are searched."""
     retrieval: RetrievalSettings = RetrievalSettings()
     """How what was found in several is joined; each base is searched by its own method."""
+    weighs: bool = False
+    """Whether its weights count in a hybrid search, instead of each base's own."""
 
 
 def document_key(base_id: UUID, document_id: UUID, version_id: UUID) -> str:
