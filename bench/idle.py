@@ -19,7 +19,7 @@ from bench.runs import HISTORY, Bench, ask_kaiwa, kaiwa_on
 from bench.served import CORES, Served, serving_kaiwa, serving_model
 
 _ROOT = Path(__file__).parents[1]
-_INSTALLED = ("src", "examples", "Makefile", "pyproject.toml", "requirements.lock")
+_INSTALLED = ("src", "examples", "docs", "Makefile", "pyproject.toml", "requirements.lock")
 _PAPER = ("README.md", "LICENSE")
 _MESSAGES = 100
 
