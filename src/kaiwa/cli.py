@@ -1,7 +1,9 @@
 """The command line. Every command works while a server runs; errors are one sentence and exit 1."""
 
+import os
+import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -317,8 +319,18 @@ cli.add_command(worker_command)
 
 
 def main() -> None:
-    """The entry point."""
-    cli()
+    """The entry point, which ends the process itself.
+
+    Libraries may have threads at work: one that comes back while the interpreter is taken down
+    complains loudly, or takes the process with it.
+    """
+    try:
+        cli()
+    except SystemExit as end:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # whoever listened may have left
+                stream.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 def _told(counts: Counts) -> str:

@@ -7,6 +7,7 @@ process, the disk or the network runs in one of its own.
 import re
 import socket
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -374,3 +375,20 @@ def test_a_wrong_usage_is_answered_with_the_usage(tmp_path: Path) -> None:
         done = call(tmp_path, *command)
         assert done.returncode == 2
         assert done.stderr.startswith("Usage: kaiwa")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["app", "nothing"], 2)])
+def test_a_command_ends_before_the_interpreter_is_taken_down(
+    tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    """In which threads of libraries, still at work, would abort the process."""
+    script = (
+        "import atexit, sys; from kaiwa.cli import main; sys.argv = ['kaiwa', *sys.argv[1:]];"
+        " atexit.register(print, 'taken down'); main()"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert bool(done.stdout) is (code == 0)
+    assert bool(done.stderr) is (code != 0)
+    assert "taken down" not in done.stdout
