@@ -141,6 +141,13 @@ class Process:
         finally:
             connection.close()
 
+    def wait_demo(self) -> None:
+        """Until the last line about it is printed; at the first start, some time after `ready`."""
+        deadline = time.monotonic() + _PATIENCE
+        while " chat 'Kaiwa guide'\n" not in self.stdout():
+            assert time.monotonic() < deadline, self.stdout()
+            time.sleep(0.02)
+
     def wait_ready(self) -> None:
         deadline = self.started_at + _PATIENCE
         while self.popen.poll() is None and time.monotonic() < deadline:

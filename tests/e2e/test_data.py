@@ -30,6 +30,7 @@ def kept(tmp_path: Path) -> Path:
 
 def test_a_backup_made_under_a_running_server_is_restored_elsewhere(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
+        server.wait_demo()
         done = run(tmp_path, "backup", FILE)
         assert (done.returncode, done.stdout) == (0, "")
         told = "1 apps, 0 conversations, 0 messages and 0 files"
@@ -45,6 +46,7 @@ def test_a_backup_made_under_a_running_server_is_restored_elsewhere(tmp_path: Pa
 
 def test_a_restore_is_seen_by_the_server_at_once(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
+        server.wait_demo()
         assert call(tmp_path, "backup", FILE).returncode == 0
         make_key(tmp_path, app_file(name="Later"))
         assert "--force" in sentence_of(call(tmp_path, "restore", FILE))

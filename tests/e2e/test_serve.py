@@ -30,16 +30,8 @@ COUNTING = " ".join(f"w{number}" for number in range(2000))
 def first(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
     """A server at its first start, its demo made."""
     with serving(tmp_path_factory.mktemp("first")) as process:
-        wait_for_demo(process)
+        process.wait_demo()
         yield process
-
-
-def wait_for_demo(process: Process) -> None:
-    """Until the last line about it is printed."""
-    deadline = time.monotonic() + 20
-    while " chat 'Kaiwa guide'\n" not in process.stdout():
-        assert time.monotonic() < deadline, process.stdout()
-        time.sleep(0.02)
 
 
 def send(url: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, str]:
@@ -143,14 +135,14 @@ def test_a_first_start_that_is_killed_is_taken_up_by_the_next(tmp_path: Path, se
     made = call(tmp_path, "app", "list").stdout
     with serving(tmp_path) as process:
         if not made:
-            wait_for_demo(process)
+            process.wait_demo()
         assert len(guide_lines(tmp_path)) == 1 + len([*GUIDE.glob("*.md")])
         assert len(call(tmp_path, "app", "list").stdout.splitlines()) == 1
 
 
 def test_a_server_that_indexes_nothing_says_what_the_demo_waits_for(tmp_path: Path) -> None:
     with serving(tmp_path, ingest_at_once=0) as process:
-        wait_for_demo(process)
+        process.wait_demo()
         lines = process.stdout().splitlines()
         assert lines[2].startswith("Made the demo app 'Kaiwa guide'; its key")
         assert lines[3].startswith("Its documents wait for a worker, as ingest_at_once is 0: ")
@@ -163,7 +155,7 @@ def test_a_server_that_indexes_nothing_says_what_the_demo_waits_for(tmp_path: Pa
 
 def test_a_later_start_says_how_to_make_a_key(tmp_path: Path) -> None:
     with serving(tmp_path) as process:
-        wait_for_demo(process)
+        process.wait_demo()
         assert process.stop() == 0
     with serving(tmp_path) as process:
         lines = process.stdout().splitlines()
@@ -179,7 +171,7 @@ def test_a_later_start_says_how_to_make_a_key(tmp_path: Path) -> None:
 
 def test_the_hint_names_the_data_folder_that_is_served(tmp_path: Path) -> None:
     with serving(tmp_path, data=tmp_path / "my data") as process:
-        wait_for_demo(process)
+        process.wait_demo()
         hint = process.stdout().splitlines()[-1].partition(": ")[2]
         assert shlex.split(hint)[1:] == ["--data", f"{tmp_path}/my data", "chat", "Kaiwa guide"]
 
