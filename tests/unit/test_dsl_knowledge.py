@@ -81,6 +81,17 @@ def test_how_what_is_found_is_joined() -> None:
     assert not found.weighs
 
 
+@pytest.mark.parametrize(("filtering", "told"), [("manual", 1), ("disabled", 0), (None, 0)])
+def test_a_filter_of_documents_is_told_to_be_without_effect(
+    filtering: str | None, told: int
+) -> None:
+    more = {"metadata_filtering_mode": filtering, "metadata_filtering_conditions": {"a": 1}}
+    _, notes = read_dsl(app_file(dataset_configs=OLD | more), "a.yml")
+    filters = [note for note in notes if "metadata" in note]
+    assert len(filters) == told
+    assert all(note.endswith("is not honoured: all documents are searched") for note in filters)
+
+
 @pytest.mark.parametrize(
     ("kaiwa", "config", "fault"),
     [

@@ -10,7 +10,8 @@ from kaiwa.domain.dsl_yaml import Block, Node
 from kaiwa.domain.knowledge import KnowledgeConfig, RetrievalSettings
 
 _MOST: int = 100
-_LATER = ("metadata_filtering_mode", "metadata_filtering_conditions", "metadata_model_config")
+_OFF = ("", "disabled")
+_WITH_FILTER = ("metadata_filtering_conditions", "metadata_model_config")
 
 
 def read_knowledge(config: Block, ours: Block, agent_bases: list[Node]) -> KnowledgeConfig | None:
@@ -35,8 +36,10 @@ def read_knowledge(config: Block, ours: Block, agent_bases: list[Node]) -> Knowl
         weighs=settings.find("weights") is not None
         and settings.text("reranking_mode") != "reranking_model",
     )
-    for key in _LATER:
+    for key in _WITH_FILTER:
         settings.find(key)
+    if settings.text("metadata_filtering_mode") not in _OFF:
+        settings.note("metadata_filtering_mode", "is not honoured: all documents are searched")
     settings.note_rest()
     if config.text("dataset_query_variable"):
         config.note("dataset_query_variable", "is for completion apps only, ignored")
