@@ -331,6 +331,27 @@ async def test_what_was_found_before_an_approval_is_cited_after_it(
 # Moderation
 
 
+async def test_an_answer_that_goes_on_and_is_replaced_cites_nothing_any_more(
+    server: TestServer, shelf: Shelf
+) -> None:
+    name, base = await shelf.make()
+    client = await server.client(
+        agent_file(
+            [calls(tool_of(base), '{"query": "dogs"}')],
+            [calls("eval_expression", '{"expression": "6 * 7"}')],
+            says("The secret is out."),
+            tools=["maths/eval_expression"],
+            kaiwa={"knowledge": name, "approve": ["eval_expression"]},
+            sensitive_word_avoidance=moderated(sides=("outputs",)),
+        )
+    )
+    first = await client.stream("Tell me")
+    assert contents(cited(first)) == contents(await listed(client, first)) == [DOGS]
+    rest = await decide(client, first[-1].data["message_id"])
+    assert shown(rest) == SORRY
+    assert cited(rest) == await listed(client, first) == []
+
+
 async def test_a_question_that_is_not_let_through_is_not_looked_up(
     server: TestServer, shelf: Shelf
 ) -> None:

@@ -247,7 +247,7 @@ def _close(conn: Connection, closing: Closing) -> None:
     _ADD_ROUNDS.run_all(conn, rows)
     if closing.thoughts:
         keep_thoughts(conn, closing.message_id, closing.thoughts, running=False)
-    if closing.citations:
+    if closing.citations or closing.rounds_before:  # an answer that went on may have had some
         keep_citations(conn, closing.message_id, closing.citations)
 
 
